@@ -1,0 +1,50 @@
+# make setup         .venv with all packages (again only when a requirements file changes)
+# make demo          score real clips and a fake made from them; leaves demo/submission.csv
+# make test          the fast tests; make test-slow runs the long ones
+# make lint          ruff
+# make weights-check which weights are here, whole, and loadable
+# Another Python: make setup PYTHON=python3.12
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+STAMP := $(VENV)/.setup-done
+REQUIREMENTS := requirements.txt requirements-dev.txt requirements-nodeps.txt
+
+.PHONY: setup demo test test-slow lint weights-check
+
+setup: $(STAMP)
+
+# Both OpenCV packages fill the folder cv2 and pip installs them in no promised order. With
+# opencv-python on top, `import cv2` needs the system's libGL, which servers and containers lack; so the
+# headless one, of the same version, is laid over it last.
+$(STAMP): $(REQUIREMENTS)
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "error: $(PYTHON) is not on PATH; install Python 3.10 or newer, or run: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1), but 3.10 or newer is needed; run: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "error: $(PYTHON) has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -r requirements.txt -r requirements-dev.txt
+	$(PIP) install --no-deps -r requirements-nodeps.txt
+	$(PIP) install --no-deps --force-reinstall $$(grep '^opencv-python-headless' requirements.txt)
+	@$(PY) -c 'import cv2, torch; print(f"ready: torch {torch.__version__}, OpenCV {cv2.__version__}")'
+	@touch $@
+
+demo: $(STAMP)
+	$(PY) tools/make_demo_clips.py
+	$(PY) best-submission.py demo/clips --output demo/submission.csv
+	@$(PY) tools/compare_labels.py demo/labels.csv demo/submission.csv
+
+test: $(STAMP)
+	$(PY) -m pytest -q
+
+test-slow: $(STAMP)
+	$(PY) -m pytest -q -m slow
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+
+weights-check: $(STAMP)
+	$(PY) tools/check_weights.py
