@@ -1,0 +1,182 @@
+"""RetinaFace, a one-stage face detector that gives a box and five landmarks per anchor.
+
+Deng et al. 2019, "RetinaFace: Single-stage Dense Face Localisation in the Wild", in the form of its
+public PyTorch version: a ResNet-50 or MobileNetV1 x0.25 body, a feature pyramid (Lin et al. 2017), an SSH
+context module (Najibi et al. 2017) per level and three 1x1 heads. State-dict names are those of the
+published checkpoints, so both load strictly.
+
+    net = RetinaFace("mobilenet0.25").eval()
+    loc, conf, landms = net(frames)     # frames (B, 3, H, W), see `RetinaFace.forward`
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.resnet import Bottleneck, ResNet
+
+BACKBONES = ("resnet50", "mobilenet0.25")
+ANCHORS_PER_CELL = 2
+
+
+def conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+    """Convolution ("same" padding, no bias) and batch norm."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
+    return [conv, nn.BatchNorm2d(out_channels)]
+
+
+def conv_bn_act(in_channels: int, out_channels: int, kernel: int, stride: int, slope: float) -> nn.Sequential:
+    """`conv_bn` and a LeakyReLU of the given slope (0 is a ReLU)."""
+    return nn.Sequential(
+        *conv_bn(in_channels, out_channels, kernel, stride), nn.LeakyReLU(slope, inplace=True)
+    )
+
+
+def depthwise_separable(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    """MobileNetV1's block (Howard et al. 2017): 3x3 depthwise, then 1x1, each with BN and LeakyReLU 0.1."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, in_channels, 3, stride, padding=1, groups=in_channels, bias=False),
+        nn.BatchNorm2d(in_channels),
+        nn.LeakyReLU(0.1, inplace=True),
+        *conv_bn(in_channels, out_channels, 1),
+        nn.LeakyReLU(0.1, inplace=True),
+    )
+
+
+class MobileNetBody(nn.Module):
+    """MobileNetV1 with a quarter of the channels: features at strides 8, 16, 32 of 64, 128, 256 channels."""
+
+    channels = (64, 128, 256)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage1 = nn.Sequential(
+            conv_bn_act(3, 8, kernel=3, stride=2, slope=0.1),
+            depthwise_separable(8, 16),
+            depthwise_separable(16, 32, stride=2),
+            depthwise_separable(32, 32),
+            depthwise_separable(32, 64, stride=2),
+            depthwise_separable(64, 64),
+        )
+        self.stage2 = nn.Sequential(
+            depthwise_separable(64, 128, stride=2), *(depthwise_separable(128, 128) for _ in range(5))
+        )
+        self.stage3 = nn.Sequential(depthwise_separable(128, 256, stride=2), depthwise_separable(256, 256))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        fine = self.stage1(x)
+        middle = self.stage2(fine)
+        return fine, middle, self.stage3(middle)
+
+
+class ResNetBody(ResNet):
+    """ResNet-50 without its classifier: features at strides 8, 16, 32 of 512, 1024, 2048 channels."""
+
+    channels = (512, 1024, 2048)
+
+    def __init__(self) -> None:
+        super().__init__(Bottleneck, [3, 4, 6, 3])
+        del self.fc, self.avgpool
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        fine = self.layer2(self.layer1(x))
+        middle = self.layer3(fine)
+        return fine, middle, self.layer4(middle)
+
+
+class FPN(nn.Module):
+    """Feature pyramid: 1x1 laterals, nearest upsampling and addition, 3x3 merges.
+
+    The middle level is merged before it is upsampled on to the finest.
+    """
+
+    def __init__(self, in_channels: tuple[int, int, int], channels: int, slope: float) -> None:
+        super().__init__()
+        self.output1 = conv_bn_act(in_channels[0], channels, 1, 1, slope)
+        self.output2 = conv_bn_act(in_channels[1], channels, 1, 1, slope)
+        self.output3 = conv_bn_act(in_channels[2], channels, 1, 1, slope)
+        self.merge1 = conv_bn_act(channels, channels, 3, 1, slope)
+        self.merge2 = conv_bn_act(channels, channels, 3, 1, slope)
+
+    def forward(self, features: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        fine, middle, coarse = features
+        coarse = self.output3(coarse)
+        middle = self.output2(middle)
+        middle = self.merge2(middle + F.interpolate(coarse, size=middle.shape[-2:], mode="nearest"))
+        fine = self.output1(fine)
+        fine = self.merge1(fine + F.interpolate(middle, size=fine.shape[-2:], mode="nearest"))
+        return fine, middle, coarse
+
+
+class SSH(nn.Module):
+    """Context module: 3x3 | 5x5 | 7x7 fields (C/2, C/4, C/4), the larger two as chains of 3x3 convolutions.
+
+    The mixed case of the attribute names is that of the published checkpoints.
+    """
+
+    def __init__(self, channels: int, slope: float) -> None:
+        super().__init__()
+        half, quarter = channels // 2, channels // 4
+        self.conv3X3 = nn.Sequential(*conv_bn(channels, half, 3))
+        self.conv5X5_1 = conv_bn_act(channels, quarter, 3, 1, slope)
+        self.conv5X5_2 = nn.Sequential(*conv_bn(quarter, quarter, 3))
+        self.conv7X7_2 = conv_bn_act(quarter, quarter, 3, 1, slope)
+        self.conv7x7_3 = nn.Sequential(*conv_bn(quarter, quarter, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shared = self.conv5X5_1(x)
+        fields = [self.conv3X3(x), self.conv5X5_2(shared), self.conv7x7_3(self.conv7X7_2(shared))]
+        return F.relu(torch.cat(fields, dim=1))  # (B, C, h, w)
+
+
+class Head(nn.Module):
+    """A 1x1 convolution that predicts `values` numbers for each anchor of each cell."""
+
+    def __init__(self, channels: int, values: int) -> None:
+        super().__init__()
+        self.values = values
+        self.conv1x1 = nn.Conv2d(channels, ANCHORS_PER_CELL * values, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Cells row by row, the anchors of a cell next to each other: the order of `utils.anchors.anchors`.
+        cells = self.conv1x1(x).permute(0, 2, 3, 1)  # (B, h, w, 2 * values)
+        return cells.reshape(x.shape[0], -1, self.values)  # (B, 2hw, values)
+
+
+class RetinaFace(nn.Module):
+    """The detector, with random weights; backbone: "resnet50" or "mobilenet0.25" (ValueError otherwise)."""
+
+    def __init__(self, backbone: str = "resnet50") -> None:
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, not {backbone!r}")
+        channels = 256 if backbone == "resnet50" else 64
+        slope = 0.1 if channels <= 64 else 0.0
+        self.body = ResNetBody() if backbone == "resnet50" else MobileNetBody()
+        self.fpn = FPN(self.body.channels, channels, slope)
+        self.ssh1 = SSH(channels, slope)
+        self.ssh2 = SSH(channels, slope)
+        self.ssh3 = SSH(channels, slope)
+        self.ClassHead = nn.ModuleList(Head(channels, 2) for _ in range(3))
+        self.BboxHead = nn.ModuleList(Head(channels, 4) for _ in range(3))
+        self.LandmarkHead = nn.ModuleList(Head(channels, 10) for _ in range(3))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Predictions for every anchor of `utils.anchors.anchors(H, W)`, encoded as that module decodes.
+
+        x: (B, 3, H, W) float, the BGR frame in 0..255 minus (104, 117, 123); any H, W >= 1.
+        Returns loc (B, A, 4), conf (B, A, 2) with the face as class 1 (probabilities in eval mode, logits
+        in train mode) and landms (B, A, 10).
+        """
+        levels = self.fpn(self.body(x))
+        levels = [ssh(level) for ssh, level in zip((self.ssh1, self.ssh2, self.ssh3), levels, strict=True)]
+        loc, conf, landms = (
+            torch.cat([head(level) for head, level in zip(heads, levels, strict=True)], dim=1)
+            for heads in (self.BboxHead, self.ClassHead, self.LandmarkHead)
+        )
+        if not self.training:
+            # In float32, so that autocast can't round probabilities to three digits.
+            conf = F.softmax(conf, dim=-1, dtype=torch.float32)
+        return loc, conf, landms

@@ -1,0 +1,1 @@
+"""Everything the scripts share: one noun a module."""
