@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Find the faces in videos and images and write them as aligned 320x320 crops.
+
+  python make_dataset.py clip.mp4 crops/clip            every frame of one video
+  python make_dataset.py videos/ crops/ --every 10      frames 9, 19, ... of each video below a folder
+
+For each video: the largest face of each frame as <frame>.png, then faces.csv with boxes and landmarks.
+The same command again does what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from utils.errors import ConfigError, UserError, WeightsError
+
+ROOT = Path(__file__).resolve().parent
+SHOWN_FAILURES = 20
+# The keys of a submission config that decide which faces are found; the others have no effect here.
+DETECTOR_KEYS = (
+    "detector", "detector_weights", "detect_size", "track", "score_threshold", "precision", "batch_size"
+)  # fmt: skip
+EPILOG = """\
+examples:
+  python make_dataset.py clip.mp4 crops/clip
+  python make_dataset.py videos/ /data/crops --every 10 --workers 4
+  python make_dataset.py videos/ /data/crops --config submission-conf/wm.py precision=bf16
+
+exit codes: 0 something was done, 1 nothing could be done or the disk failed, 2 usage or config, 130 Ctrl-C"""
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Find the faces in videos and images and write them as aligned 320x320 crops.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    positive.__name__ = "number (1 or more)"  # what argparse says it is
+    workers = min(4, os.cpu_count() or 1)
+    add = parser.add_argument
+    add("input", metavar="INPUT", type=Path, help="a video, an image, or a folder of them (recursive)")
+    add("out_dir", metavar="OUT_DIR", type=Path, help="for one file: its crops; for a folder: a folder each")
+    add("overrides", metavar="key=value", nargs="*", help=f"changes the config: {', '.join(DETECTOR_KEYS)}")
+    add("--every", metavar="N", type=positive, default=1, help="frames N-1, 2N-1, ... (default 1: all)")
+    add("--workers", metavar="N", type=positive, default=workers, help=f"writing threads (default {workers})")
+    add("--config", metavar="CONF", type=Path, help="a submission config; its detector's keys are used")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default auto)")
+    add("--only", metavar="SUFFIX", help="only files with this suffix, such as mp4, of a folder")
+    return parser.parse_intermixed_args(argv)
+
+
+def find_files(args: argparse.Namespace) -> list[Path]:
+    """The input files, after a line about those that were left out."""
+    from utils.video import find_media
+
+    files, left_out = find_media(args.input, skip_crops=True)
+    if args.only and args.input.is_dir():
+        suffix = "." + args.only.lower().lstrip(".")
+        kept = [path for path in files if path.suffix.lower() == suffix]
+        files, left_out = kept, left_out + len(files) - len(kept)
+    if not files:
+        what = f"no .{args.only.lstrip('.')} file" if args.only else "no video or image"
+        raise UserError(f"{args.input}: {what} in this folder ({left_out} other files)")
+    print(f"{args.input}: {len(files)} to look at, {left_out} other files left out", flush=True)
+    return files
+
+
+def check_writable(out_dir: Path) -> None:
+    """Make OUT_DIR and write to it once, before the model is loaded. Raises UserError."""
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out_dir) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise UserError(f"{out_dir}: can't write there ({error.strerror})") from None
+
+
+def read_config(args: argparse.Namespace):
+    from utils.config import load_config
+    from utils.schemas import SubmissionConfig
+
+    for text in args.overrides:
+        key, equals, _ = text.partition("=")
+        if equals and key in SubmissionConfig.__dataclass_fields__ and key not in DETECTOR_KEYS:
+            hint = "; use --every N" if key == "frame_stride" else ""
+            raise ConfigError(f"command line: {key} has no effect on make_dataset.py{hint}")
+    config = load_config(args.config, SubmissionConfig, args.overrides)
+    settings = [f"{key}={getattr(config, key)!r}" for key in DETECTOR_KEYS]
+    print(", ".join([f"every={args.every}", *settings]), flush=True)
+    return config
+
+
+class Progress:
+    """A bar on standard error, and a line for each file that fails or comes up short."""
+
+    def __init__(self, total: int):
+        from tqdm import tqdm
+
+        self.bar = tqdm(
+            total=total,
+            mininterval=0.5 if sys.stderr.isatty() else 20,
+            bar_format="{percentage:3.0f}% |{bar:24}| {n:.1f}/{total} files{postfix}"
+            " [{elapsed}, {remaining} left]",
+        )
+        self.start = time.monotonic()
+        self.told = [0, 0]
+
+    def __call__(self, tally) -> None:
+        for at, (kind, lines) in enumerate((("error", tally.failures), ("warning", tally.warnings))):
+            for path, reason in lines[self.told[at] :]:
+                self.bar.write(f"{kind}: {path}: {reason}", file=sys.stderr)
+            self.told[at] = len(lines)
+        rate = tally.frames / max(time.monotonic() - self.start, 1e-3)
+        self.bar.set_postfix_str(f"{tally.crops} crops, {rate:.1f} frames/s", refresh=False)
+        self.bar.update(max(0, tally.videos + len(tally.failures) + tally.part - self.bar.n))
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+def summarise(tally, complete: int, seconds: float) -> None:
+    rate = tally.frames / max(seconds, 1e-3)
+    print(f"{tally.videos} done, {complete} skipped because complete, {len(tally.failures)} failed")
+    print(
+        f"{tally.crops} crops of {tally.frames} frames in {seconds:.1f} s ({rate:.1f} frames/s); "
+        f"{tally.without_face} without a face, {len(tally.warnings)} cut short"
+    )
+    for path, reason in tally.failures[:SHOWN_FAILURES]:
+        print(f"  failed: {path}: {reason}")
+    if len(tally.failures) > SHOWN_FAILURES:
+        print(f"  and {len(tally.failures) - SHOWN_FAILURES} more; each is named above")
+
+
+def extract(args: argparse.Namespace) -> int:
+    from utils.crops import Settings, plan_jobs, split_jobs
+
+    config = read_config(args)
+    files = find_files(args)
+    check_writable(args.out_dir)
+    settings = Settings(
+        args.every, config.detector, config.detector_weights, config.detect_size, config.score_threshold,
+        config.precision,
+    )  # fmt: skip
+    jobs, complete, refused = split_jobs(plan_jobs(args.input, files, args.out_dir), settings)
+    for path, reason in refused:
+        print(f"error: {path}: {reason}", file=sys.stderr)
+    if not jobs:
+        print(f"nothing to do: {complete} complete, {len(refused)} refused")
+        return 0 if complete else 1
+
+    import cv2  # these take seconds, which a run that has nothing to do needn't wait for
+
+    from utils.detection import build_detector
+    from utils.device import pick_device
+    from utils.extraction import Extractor
+
+    device = pick_device(args.device)
+    detector = build_detector(
+        config.detector, config.detector_weights, device, config.precision, config.score_threshold,
+        config.detect_size,
+    )  # fmt: skip
+    cv2.setNumThreads(1)  # the pool of writers is the parallelism
+    extractor = Extractor(detector, settings, args.workers, config.batch_size)
+    progress = Progress(len(jobs))
+    try:
+        extractor.run(jobs, progress)
+    except (KeyboardInterrupt, UserError):
+        progress.close()
+        done = f"{extractor.tally.videos + complete} of {len(files)}"
+        print(f"stopped: {done} are complete; the same command goes on from there", file=sys.stderr)
+        raise
+    progress.close()
+    extractor.tally.failures[:0] = refused
+    summarise(extractor.tally, complete, time.monotonic() - progress.start)
+    return 0 if extractor.tally.videos or complete else 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(argv)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    for stream in (sys.stdout, sys.stderr):  # a file name may hold what the terminal can't show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return extract(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError | WeightsError) else 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

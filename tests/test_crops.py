@@ -1,0 +1,54 @@
+"""Folders of crops: their names, whose they are, and that nothing half-written is left in them."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils import crops
+from utils.crops import Job, Settings, plan_jobs
+
+
+class TestPlan:
+    def names(self, *paths):
+        root = Path(__file__).parent
+        jobs = plan_jobs(root, [root / path for path in paths], Path("out"))
+        assert [job.path for job in jobs] == [root / path for path in paths]
+        return [job.folder.name for job in jobs]
+
+    def test_stems_and_clashes(self):
+        assert self.names("a.mp4", "s/b.mp4") == ["a", "b"]
+        assert self.names("a.mp4", "s/a.mp4", "s/t/a.mp4", "b.mov") == ["a", "s__a", "s__t__a", "b"]
+        assert self.names("s/a.mp4", "s/a.avi", "a.mp4") == ["s__a.mp4", "s__a.avi", "a"]
+        contrived = self.names("s__a.mp4", "s/a.mp4", "a.avi")
+        assert len(set(contrived)) == 3 and contrived[2] == "a"
+
+    def test_long_names_are_cut_and_stay_apart(self):
+        long = "/".join(["ü" * 100] * 4)
+        names = self.names(f"{long}/x.mp4", f"{long}/y/x.mp4")
+        assert len(set(names)) == 2 and all(len(os.fsencode(name)) <= 255 for name in names)
+
+    def test_two_files_never_share_a_folder(self, tmp_path):
+        for name in ("a", "b"):
+            (tmp_path / f"{name}.mp4").write_bytes(b"x")
+        jobs = [Job(tmp_path / f"{name}.mp4", tmp_path / "same") for name in "ab"]
+        missing, complete, refused = crops.split_jobs(jobs, Settings())
+        assert missing == jobs[:1] and complete == 0 and refused[0][0] == jobs[1].path
+
+    def test_a_damaged_note(self, tmp_path):
+        (tmp_path / "a.mp4").write_bytes(b"x")
+        for text in ("", "[1]", "{}", json.dumps({"every": 0})):
+            (tmp_path / ".source.json").write_text(text)
+            _, complete, refused = crops.split_jobs([Job(tmp_path / "a.mp4", tmp_path)], Settings())
+            assert complete == 0 and len(refused) == 1 and "\n" not in refused[0][1]
+
+    def test_a_crop_that_could_not_be_written_leaves_no_trace(self, tmp_path):
+        with pytest.raises(OSError):
+            crops.write_crop_file(tmp_path / "gone", 9, np.zeros(5, np.uint8))
+        (tmp_path / "009.png").mkdir()  # can't be replaced by a file
+        with pytest.raises(OSError) as caught:
+            crops.write_crop_file(tmp_path, 9, np.zeros(5, np.uint8))
+        assert "009.png" in str(caught.value.filename)
+        assert [path.name for path in tmp_path.iterdir()] == ["009.png"]
