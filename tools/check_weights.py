@@ -1,0 +1,48 @@
+"""Say of every weights file in the table of external/README.md: present, sha256, loads strictly.
+
+    python tools/check_weights.py                             # as make weights-check does
+    python tools/check_weights.py --folder /mnt/weights       # the same files somewhere else
+
+A file that isn't there is reported as absent and is no failure. Exit codes: 0 every file that is there is
+fine, 1 one is not, 2 usage or a broken table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--table", type=Path, default=ROOT / "external/README.md", help="the Markdown file")
+    parser.add_argument("--folder", type=Path, help="where the files lie; default: the table's folder")
+    arguments = parser.parse_args(argv)
+
+    from utils.errors import DataError
+    from utils.weights_table import check, read_table
+
+    try:
+        entries = read_table(arguments.table)
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    fine = True
+    try:
+        for entry in entries:
+            status = check(entry, arguments.folder or arguments.table.parent)
+            print(status.line(), flush=True)
+            fine &= status.fine
+    except KeyboardInterrupt:
+        return 130
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""The device that networks run on, and the precision they run in."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from utils.errors import ConfigError
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device called `name`: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:<index>".
+
+    Raises ConfigError for another name, and for a GPU that isn't there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or (":" in name and not (index.isascii() and index.isdigit()))):
+        raise ConfigError(f"device must be auto, cpu, cuda or cuda:<index>; got {name!r}")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count <= int(index or 0):
+            raise ConfigError(f"device {name} is not there (GPUs that torch sees: {count}); use auto or cpu")
+    return torch.device(name)
+
+
+def autocast(device: torch.device | str, precision: str) -> AbstractContextManager:
+    """A context in which the forward pass runs in `precision`: "fp32" (as it is), "bf16" or "fp16"."""
+    if precision == "fp32":
+        return nullcontext()
+    if precision not in _DTYPES:
+        raise ConfigError(f"precision must be one of fp32, {', '.join(_DTYPES)}; got {precision!r}")
+    return torch.autocast(torch.device(device).type, dtype=_DTYPES[precision])

