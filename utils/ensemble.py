@@ -1,0 +1,96 @@
+"""The classifiers of a submission, and the weighted mean of what they say about a face.
+
+Published: 0.2 Xception + 0.7 WS-DAN/Xception + 0.1 WS-DAN/EfficientNet-b3, each the softmax of class 1
+(fake) of the plain forward, without attention cropping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models import WSDAN, xception
+from utils.checkpoint import load_weights
+from utils.device import autocast
+from utils.errors import ConfigError
+from utils.preprocess import Preprocess, preprocess_of
+from utils.schemas import SubmissionConfig
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "xception": lambda: xception(num_classes=2),
+    "wsdan-xception": lambda: WSDAN(num_classes=2, M=8, net="xception"),
+    "wsdan-efficientnet-b3": lambda: WSDAN(num_classes=2, M=8, net="efficientnet-b3"),
+}
+FAKE = 1  # the class whose probability is asked for
+
+
+@dataclass(frozen=True)
+class Member:
+    """One classifier: its network, what the network expects of a face, and its share of the mean."""
+
+    net: nn.Module
+    preprocess: Preprocess
+    weight: float
+
+
+class Ensemble:
+    """Judges aligned faces: `predict` is the weighted mean over the members' probabilities.
+
+    members: their weights sum to 1, else ConfigError; device: where the networks are moved to;
+    precision: "fp32", or "bf16" | "fp16" for autocast.
+    """
+
+    def __init__(
+        self, members: Sequence[Member], device: torch.device | str = "cpu", precision: str = "fp32"
+    ) -> None:
+        total = sum(member.weight for member in members)
+        if abs(total - 1) > 1e-6:
+            raise ConfigError(f"ensemble: the weights of its networks must sum to 1; they sum to {total:g}")
+        self.device = torch.device(device)
+        self.precision = precision
+        self.members = list(members)
+        for member in self.members:
+            # channels_last computes the same, about twice as fast on a CPU.
+            member.net.eval().to(self.device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def predict(self, faces: np.ndarray) -> np.ndarray:
+        """(B, 320, 320, 3) uint8 aligned faces, RGB -> (B,) float64 probability in [0, 1] of being fake.
+
+        A probability is NaN where a network overflowed (damaged weights, or "fp16" beyond its range).
+        """
+        if len(faces) == 0:
+            return np.zeros(0)
+        pixels = torch.from_numpy(np.ascontiguousarray(faces)).to(self.device)  # (B, 320, 320, 3)
+        probability = torch.zeros(len(faces), dtype=torch.float64)
+        for member in self.members:
+            probability += member.weight * self._fake_probability(member, pixels)
+        return probability.numpy()
+
+    def _fake_probability(self, member: Member, pixels: Tensor) -> Tensor:
+        """(B, 320, 320, 3) uint8 -> (B,) float64 on the CPU, softmax of class 1 of one network."""
+        images = member.preprocess.batch(pixels)  # (B, 3, S, S)
+        with autocast(self.device, self.precision):
+            output = member.net(images.contiguous(memory_format=torch.channels_last))
+        logits = output[0] if isinstance(output, tuple) else output  # WS-DAN also returns its features
+        return logits.cpu().double().softmax(dim=1)[:, FAKE]
+
+
+def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu") -> Ensemble:
+    """The networks of `config.ensemble`, their weights loaded strictly.
+
+    A weights file that states its preprocessing is fed by it; the published files state none, and get the
+    published one of their network. Raises WeightsError, and ConfigError where no network is named.
+    """
+    if not config.ensemble:
+        raise ConfigError("ensemble is empty; submission-conf/bundled.py shows how to name networks")
+    members = []
+    for network, weights, weight in config.ensemble:
+        net = NETWORKS[network]()
+        metadata = load_weights(net, weights, config_key="ensemble")
+        members.append(Member(net, preprocess_of(network, metadata), weight))
+    return Ensemble(members, device, config.precision)

@@ -1,0 +1,199 @@
+"""From videos to probabilities: decode -> detect -> align -> batches of faces -> ensemble -> mean.
+
+    from utils.scoring import score
+    table = score("clip.mp4")                                   # bundled weights
+    table = score(["folder", "clip.mp4"], "submission-conf/wm.py", device="cuda")
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils.align import align_face
+from utils.config import load_config
+from utils.detection import FaceDetector, build_detector
+from utils.device import pick_device
+from utils.ensemble import Ensemble, build_ensemble
+from utils.errors import MediaError, UserError
+from utils.schemas import SubmissionConfig
+from utils.submission import UNDECIDED, Result, name_files
+from utils.video import FrameReader, find_media
+
+BUNDLED = Path(__file__).resolve().parent.parent / "submission-conf" / "bundled.py"
+# What is decoded and detected at once, so that memory depends on neither the video's length nor its size.
+FRAMES_AT_ONCE = 8
+PIXELS_AT_ONCE = 8 * 1080 * 1920
+
+
+@dataclass
+class _Clip:
+    """A video between detection and its score: how many faces it has, and what is known of them so far."""
+
+    path: Path
+    faces: int = 0
+    reason: str = ""
+    warning: str = ""
+    probabilities: list[float] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.probabilities) == self.faces
+
+    def result(self) -> Result:
+        if not self.faces:
+            return Result(self.path, UNDECIDED, 0, self.reason, self.warning)
+        mean = float(np.mean(self.probabilities))
+        if not np.isfinite(mean):
+            reason = "the networks gave no finite number: damaged weights, or try precision=fp32"
+            return Result(self.path, UNDECIDED, self.faces, reason, self.warning)
+        return Result(self.path, mean, self.faces, "", self.warning)
+
+
+def take(frames: Iterator[tuple[int, np.ndarray]], count: int) -> list[np.ndarray]:
+    """The next frames: `count` of them, fewer if they are large, none at the end of the video."""
+    chunk, pixels = [], 0
+    for _, frame in frames:
+        chunk.append(frame)
+        pixels += frame.shape[0] * frame.shape[1]
+        if len(chunk) >= count or pixels >= PIXELS_AT_ONCE:
+            break
+    return chunk
+
+
+def face_crops(reader: FrameReader, detector: FaceDetector, limit: int) -> tuple[list[np.ndarray], int]:
+    """The first `limit` aligned faces of a video, and the number of frames that were looked at.
+
+    Each is (320, 320, 3) uint8 RGB: the largest face of its frame; frames without a face don't count.
+    The next frames are decoded while these are detected; at most one is read that isn't needed.
+    Raises MediaError if nothing could be read; if the decoder gives up later, `reader.warning` says so.
+    """
+    crops: list[np.ndarray] = []
+    looked_at = 0
+    with closing(iter(reader)) as frames, ThreadPoolExecutor(max_workers=1) as decoder:
+        upcoming = decoder.submit(take, frames, min(FRAMES_AT_ONCE, limit))
+        while len(crops) < limit:
+            try:
+                chunk = upcoming.result()
+            except MediaError as error:
+                if not looked_at:
+                    raise
+                reader.warning = str(error)
+                break
+            if not chunk:
+                break
+            missing = limit - len(crops) - len(chunk)  # if each frame of the chunk holds a face
+            upcoming = decoder.submit(take, frames, min(FRAMES_AT_ONCE, max(missing, 1)))
+            looked_at += len(chunk)
+            for frame, face in zip(chunk, detector.detect(chunk), strict=True):
+                crop = None if face is None else align_face(frame, face.landmarks)
+                if crop is not None:
+                    crops.append(crop[:, :, ::-1])  # BGR -> RGB
+    return crops[:limit], looked_at
+
+
+def open_clip(path: Path, detector: FaceDetector, config: SubmissionConfig) -> tuple[_Clip, list[np.ndarray]]:
+    """Read one video: its faces, or the reason why it can't be judged."""
+    reader = FrameReader(path, every=config.frame_stride)
+    try:
+        crops, looked_at = face_crops(reader, detector, config.face_limit)
+    except MediaError as error:
+        return _Clip(path, reason=str(error)), []
+    clip = _Clip(path, faces=len(crops), warning=reader.warning or "")
+    if not crops:
+        clip.reason = f"no face found in {looked_at} frame{'s' * (looked_at != 1)}"
+        if clip.warning:
+            clip.reason += f" ({clip.warning})"
+    return clip, crops
+
+
+def score_media(
+    files: Iterable[Path], detector: FaceDetector, ensemble: Ensemble, config: SubmissionConfig
+) -> Iterator[Result]:
+    """Score videos and images, in their order; each result comes as soon as its faces are scored.
+
+    Faces go through the networks in batches of `config.batch_size` that run across videos. A video's score
+    is the mean over its faces; one that can't be judged gets 0.5 and a reason, and never an exception.
+    """
+    clips: deque[_Clip] = deque()  # in order, those whose result is still to come
+    faces: deque[tuple[_Clip, np.ndarray]] = deque()  # not scored yet
+
+    def run_batch() -> None:
+        batch = [faces.popleft() for _ in range(min(config.batch_size, len(faces)))]
+        probabilities = ensemble.predict(np.stack([crop for _, crop in batch]))
+        for (clip, _), probability in zip(batch, probabilities, strict=True):
+            clip.probabilities.append(float(probability))
+
+    for path in files:
+        clip, crops = open_clip(path, detector, config)
+        clips.append(clip)
+        faces.extend((clip, crop) for crop in crops)
+        while len(faces) >= config.batch_size:
+            run_batch()
+        while clips and clips[0].complete:
+            yield clips.popleft().result()
+    while faces:
+        run_batch()
+    while clips:
+        yield clips.popleft().result()
+
+
+def score(
+    paths: str | os.PathLike | Sequence[str | os.PathLike],
+    config: SubmissionConfig | str | os.PathLike | None = None,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """The probability that the faces in videos and images are fake.
+
+    paths: a file or a folder (searched recursively), or several; a file named twice is judged once.
+    config: a SubmissionConfig, the path of a config file, or None for the bundled weights.
+    device: "auto", "cpu", "cuda" or "cuda:1".
+
+    Returns a row a file, in the order of `paths`: filename (base name; relative path where two share it),
+    label (probability in [0, 1] of being fake, 0.5 if it couldn't be judged), faces (how many were
+    scored), reason (why it couldn't be judged, else ""), path. A truncated video is judged on what
+    decodes, with a Python warning. Raises UserError: nothing to judge, config or weights of no use.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    files: dict[Path, Path] = {}  # file -> the folder it is named relative to
+    for root in map(Path, paths):
+        for path in find_media(root)[0]:
+            files.setdefault(path, root if root.is_dir() else root.parent)
+    if not files:
+        raise UserError(f"no video or image in {', '.join(map(str, paths)) or 'an empty list of paths'}")
+    names = name_files(files)
+
+    if not isinstance(config, SubmissionConfig):
+        config = load_config(config or BUNDLED, SubmissionConfig)
+    detector, ensemble = build(config, device)
+    rows = []
+    for result in score_media(files, detector, ensemble, config):
+        if result.warning:
+            warnings.warn(f"{result.path}: {result.warning}", stacklevel=2)
+        label, path = result.probability, str(result.path)
+        rows.append((names[result.path], label, result.faces, result.reason, path))
+    return pd.DataFrame(rows, columns=["filename", "label", "faces", "reason", "path"])
+
+
+def build(config: SubmissionConfig, device: str = "auto") -> tuple[FaceDetector, Ensemble]:
+    """The detector and classifiers that a config names, on one device. Raises ConfigError, WeightsError."""
+    where = pick_device(device)
+    detector = build_detector(
+        config.detector,
+        config.detector_weights,
+        where,
+        config.precision,
+        config.score_threshold,
+        config.detect_size,
+    )
+    return detector, build_ensemble(config, where)
