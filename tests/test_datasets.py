@@ -1,0 +1,236 @@
+"""Which crop a sample is, in which order they come, and what happens to crops that can't be read."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from utils.augment import augmentation
+from utils.datasets import (
+    EpochBatches,
+    FaceDataset,
+    collate,
+    epoch_order,
+    make_loader,
+    read_crop,
+    sample_counts,
+    validation_batches,
+)
+from utils.errors import DataError
+from utils.lists import Videos, crop_numbers, find_videos, limit_videos, read_list
+from utils.preprocess import Preprocess
+
+PREPROCESS = Preprocess(96, (0.5,) * 3, (0.4, 0.5, 0.6), (70, 88, 250, 268))
+
+
+def write_crop(path, value: int) -> None:
+    """A smooth picture whose top left pixel is `value`, quick to write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    row = np.linspace(value, 255 - value, 320).astype(np.uint8)
+    image = np.stack([np.tile(row, (320, 1)), np.tile(row[:, None], (1, 320)), np.full((320, 320), value)], 2)
+    cv2.imwrite(str(path), image.astype(np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+@pytest.fixture
+def videos(tmp_path) -> Videos:
+    """Four reals and two fakes; video k has the crops 0, 2, 4 with the values 10k, 10k + 2, 10k + 4."""
+    rows = [(f"video{k}", int(k >= 4), 6, "train") for k in range(6)]
+    for k, row in enumerate(rows):
+        for number in (0, 2, 4):
+            write_crop(tmp_path / row[0] / f"{number:03d}.png", 10 * k + number)
+    table = pd.DataFrame(rows, columns=["name", "is_fake", "n_frame", "set_name"])
+    return find_videos(table, tmp_path, ("train",))[0]
+
+
+def validation(videos: Videos, count: int) -> FaceDataset:
+    return FaceDataset(videos, np.full(len(videos), count), PREPROCESS, seed=0)
+
+
+def training(videos: Videos) -> FaceDataset:
+    return FaceDataset(videos, np.full(len(videos), 2), PREPROCESS, 0, augmentation("bundled"))
+
+
+class AsIs:
+    """Stands in for a Preprocess: leaves the crop as it is."""
+
+    normalise = staticmethod(torch.from_numpy)
+
+
+def value(sample) -> int:
+    return int(sample.image[0, 0, 2])  # blue is the first channel of the file and the last of the sample
+
+
+def test_validation_frames_are_spread_over_the_video_and_the_nearest_crop_stands_in(videos):
+    """Frames 6 * s // 3 = 0, 2, 4; with four samples 0, 1, 3, 4, of which 1 and 3 were not cropped."""
+    three, four = validation(videos, 3), validation(videos, 4)
+    assert [value(three[0, s]) for s in range(3, 6)] == [value(three[1, s]) for s in range(3, 6)]
+    blue = [read_crop(videos.root / "video1" / f"{n:03d}.png")[0][0, 0, 2] for n in (0, 2, 4)]
+    assert [value(three[0, s]) for s in range(3, 6)] == blue
+    assert [value(four[0, s]) for s in range(4, 8)] == [blue[0], blue[0], blue[1], blue[2]]
+
+
+def test_validation_hands_over_the_crop_itself(videos):
+    sample = validation(videos, 1)[0, 0]
+    stored = cv2.imread(str(videos.root / "video0" / "000.png"))[..., ::-1]
+    assert sample.image.dtype == torch.uint8 and np.array_equal(sample.image.numpy(), stored)
+    assert (sample.label, sample.index, sample.broken) == (0, 0, [])
+
+
+def test_training_frames_are_drawn_from_all_crops_anew_each_epoch(videos):
+    seen = {read_crop(videos.root / "video2" / f"{n:03d}.png")[0][0, 0, 2]: n for n in (0, 2, 4)}
+    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng: face)
+    drawn = [seen[value(faces[epoch, 2])] for epoch in range(30)]
+    assert set(drawn) == {0, 2, 4}
+    assert drawn == [seen[value(faces[epoch, 2])] for epoch in range(30)]
+
+
+def test_training_without_change_is_what_scoring_sees(videos):
+    """Through `resize` and `normalise` as through `Preprocess.batch`, to a grey level."""
+    plain = FaceDataset(
+        videos, np.full(6, 1), PREPROCESS, 0, lambda face, preprocess, rng: preprocess.resize(face)
+    )
+    plain.videos.frames[3] = np.array([2])
+    scored = PREPROCESS.batch(validation(plain.videos, 1)[0, 3].image[None])[0]
+    assert (plain[0, 3].image - scored).abs().max() < 1.01 / 255 / 0.4
+
+
+def test_samples_per_video():
+    """round(frames * share), half to even, at least one, at most the crops there are."""
+    frames = [10, 6, 2, 300, 50, 30, 8]
+    crops = [10, 6, 2, 300, 50, 30, 1]
+    labels = np.array([0, 0, 0, 1, 1, 1, 0])
+    videos = Videos(None, [""] * 7, labels, np.array(frames), [np.arange(n) for n in crops])
+    assert sample_counts(videos, 0.25, 0.05).tolist() == [2, 2, 1, 15, 2, 2, 1]
+    whole = FaceDataset(videos, np.array([2, 1, 1, 1, 1, 1, 3]), None, 0)
+    assert whole.video_of.tolist() == [0, 0, 1, 2, 3, 4, 5, 6, 6, 6]
+    assert whole.within.tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 1, 2]
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(videos):
+    dataset = training(videos)
+    order = epoch_order(dataset.labels, seed=3, epoch=1, balance=False)
+    state = torch.get_rng_state()
+    runs = [list(make_loader(dataset, EpochBatches(order, 1, 4), workers)) for workers in (0, 2)]
+    assert torch.equal(state, torch.get_rng_state())
+    assert len(runs[0]) == len(runs[1]) == 3
+    for alone, parallel in zip(*runs, strict=True):
+        assert torch.equal(alone.images, parallel.images) and torch.equal(alone.indices, parallel.indices)
+        assert alone.images.shape == (4, 3, 96, 96) and alone.images.dtype == torch.float32
+
+
+def test_a_resumed_epoch_and_several_processes_see_the_same_batches():
+    order = np.random.default_rng(0).permutation(26)
+    whole = list(EpochBatches(order, 5, 8))
+    assert [len(batch) for batch in whole] == [8, 8, 8]  # two samples fill no batch
+    resumed = EpochBatches(order, 5, 8, start=2)
+    assert list(resumed) == whole[2:] and len(resumed) == 1
+    parts = [list(EpochBatches(order, 5, 8, rank, 2)) for rank in range(2)]
+    assert [a + b for a, b in zip(*parts, strict=True)] == whole
+    assert {epoch for batch in whole for epoch, _ in batch} == {5}
+
+
+def test_fewer_samples_than_a_batch_make_one_small_batch():
+    assert [len(batch) for batch in EpochBatches(np.arange(5), 0, 8)] == [5]
+    assert [len(batch) for batch in EpochBatches(np.arange(5), 0, 8, rank=1, world=2)] == [2]
+    assert list(EpochBatches(np.arange(1), 0, 8, rank=1, world=2)) == []
+
+
+def test_balance_draws_as_many_fakes_as_reals_anew():
+    labels = np.array([0] * 10 + [1] * 90)
+    first, again, second = (epoch_order(labels, 0, epoch, balance=True) for epoch in (0, 0, 1))
+    assert len(first) == len(set(first)) == 20 and labels[first].sum() == 10
+    assert np.array_equal(first, again)
+    assert set(first[labels[first] == 0]) == set(range(10))
+    assert set(first) != set(second)
+    assert sorted(epoch_order(labels, 0, 0, balance=False)) == list(range(100))
+
+
+def test_validation_is_shared_out_without_a_sample_twice():
+    shares = [validation_batches(11, 2, rank, 3) for rank in range(3)]
+    assert sorted(index for share in shares for batch in share for _, index in batch) == list(range(11))
+    assert max(len(batch) for share in shares for batch in share) == 2
+
+
+def test_a_broken_crop_is_replaced_by_another_of_its_video_then_by_its_like(videos):
+    dataset = validation(videos, 1)
+    path = videos.root / "video4" / "000.png"
+    path.write_bytes(path.read_bytes()[:-30])
+    sample = dataset[0, 4]
+    others = [read_crop(videos.root / "video4" / name)[0] for name in ("002.png", "004.png")]
+    assert any(np.array_equal(sample.image.numpy(), other) for other in others)
+    assert sample.label == 1 and len(sample.broken) == 1 and "video4/000.png" in sample.broken[0]
+
+    for name in ("002.png", "004.png"):
+        (videos.root / "video4" / name).write_bytes(b"")
+    sample = dataset[0, 4]
+    alike = [read_crop(path)[0] for path in (videos.root / "video5").glob("*.png")]
+    assert any(np.array_equal(sample.image.numpy(), other) for other in alike)
+    assert len(sample.broken) == 3
+
+    for path in (videos.root / "video5").glob("*.png"):
+        path.unlink()
+    sample = dataset[0, 4]
+    assert sample.image is None and collate([sample, dataset[0, 0]]).images is None
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [(b"", "not a whole PNG"), (b"not an image", "not a whole PNG"), (None, "No such file")],
+)
+def test_reasons_for_broken_crops(tmp_path, content, reason):
+    path = tmp_path / "000.png"
+    if content is not None:
+        path.write_bytes(content)
+    image, said = read_crop(path)
+    assert image is None and reason in said
+
+
+def test_a_crop_of_another_size_is_no_aligned_face(tmp_path):
+    cv2.imwrite(str(tmp_path / "000.png"), np.zeros((224, 200, 3), np.uint8))
+    image, reason = read_crop(tmp_path / "000.png")
+    assert image is None and reason == "200x224 pixels, not 320x320"
+
+
+def test_crop_numbers(tmp_path):
+    for name in ("010.png", "009.png", "1000.png", "faces.csv", "x.png", "011.jpg", ".012.png.part", "9.png"):
+        (tmp_path / name).touch()
+    assert crop_numbers(tmp_path).tolist() == [9, 10, 1000]
+    assert len(crop_numbers(tmp_path / "absent")) == 0
+
+
+def test_videos_without_crops_are_told(tmp_path):
+    write_crop(tmp_path / "b" / "000.png", 1)
+    table = pd.DataFrame({"name": ["a", "b"], "is_fake": [0, 1], "n_frame": [1, 1], "set_name": ["t", "t"]})
+    videos, missing = find_videos(table, tmp_path, ("t",))
+    assert videos.names == ["b"] and videos.labels.tolist() == [1] and missing == ["a"]
+    with pytest.raises(DataError, match="'val'; its sets: t"):
+        find_videos(table, tmp_path, ("val",))
+    with pytest.raises(DataError, match="data_root"):
+        find_videos(table, tmp_path / "elsewhere", ("t",))
+
+
+def test_a_limit_keeps_both_classes(videos):
+    for limit in (2, 3):
+        few = limit_videos(videos, limit, seed=0)
+        assert set(few.labels) == {0, 1} and len(few) == limit
+    assert limit_videos(videos, 100, seed=0) is videos
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        (None, "missing"),
+        ("", "can't be read"),
+        ("name,is_fake\na,0\n", "no column n_frame, set_name"),
+        ("name,is_fake,n_frame,set_name\na,2,1,train\n", "is_fake must be 0 or 1"),
+        ("name,is_fake,n_frame,set_name\na,1,many,train\n", "n_frame a whole number"),
+    ],
+)
+def test_lists_that_are_none(tmp_path, text, said):
+    path = tmp_path / "list.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=said) as caught:
+        read_list(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)

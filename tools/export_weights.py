@@ -1,0 +1,76 @@
+"""Turn a training checkpoint into a weights file that best-submission.py reads: fp16 safetensors.
+
+    python tools/export_weights.py output/bundled-xception/best.pth external/xception-bundled.safetensors
+
+The file's metadata says what the network expects of a face (`preprocess`) and where the weights come from:
+network, data, seed, epoch and validation figures. Exit codes: 0 written, 1 the disk failed, 2 usage or a
+file that is no checkpoint of train-xception.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="such as best.pth")
+    parser.add_argument("output", type=Path, metavar="OUT.safetensors")
+    arguments = parser.parse_args(argv)
+    if arguments.output.suffix != ".safetensors":
+        parser.error(f"{arguments.output}: must end in .safetensors")
+
+    from utils.errors import WeightsError
+
+    try:
+        metadata = export(arguments.checkpoint, arguments.output)
+    except WeightsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB")
+    for key, value in metadata.items():
+        print(f"  {key}: {value}")
+    return 0
+
+
+def export(checkpoint_path: Path, output: Path) -> dict[str, str]:
+    """Write the weights; returns their metadata. WeightsError for another file than our own checkpoints."""
+    from models import xception
+    from utils.checkpoint import load_checkpoint, load_weights, save_weights
+    from utils.errors import WeightsError
+    from utils.preprocess import METADATA_KEY, Preprocess
+
+    model = xception(num_classes=2)
+    load_weights(model, checkpoint_path)
+    checkpoint = load_checkpoint(checkpoint_path)
+    config = checkpoint.get("config")
+    if checkpoint.get("arch") != "xception" or not isinstance(config, dict):
+        raise WeightsError(f"{checkpoint_path}: not written by train-xception.py: it holds no config")
+    window = None if config["window"] is None else tuple(config["window"])
+    preprocess = Preprocess(config["image_size"], tuple(config["mean"]), tuple(config["std"]), window)
+    figures = {name: round(value, 5) for name, value in checkpoint["metrics"].items()}
+    trained, validated = "+".join(config["train_sets"]), config["valid_set"]
+    metadata = {
+        "network": "xception",
+        METADATA_KEY: preprocess.to_metadata(),
+        "data": f"{Path(config['data_list']).name}: trained on {trained}, validated on {validated}",
+        "epoch": str(checkpoint["epoch"]),
+        "seed": str(config["seed"]),
+        "validation": json.dumps(figures),
+    }
+    save_weights(model, output, metadata)
+    return metadata
+
+
+if __name__ == "__main__":
+    sys.exit(main())

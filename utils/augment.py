@@ -1,0 +1,182 @@
+"""Augmentation of aligned faces for training: "published" (the DFDC recipe) and "bundled" (our own weights).
+
+An `Augmentation` takes the aligned face, uint8 RGB (320, 320, 3), to the network's size: transforms in the
+frame of the aligned face, then `Preprocess.resize`, then transforms at the network's size. Both labels go
+through the same.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import albumentations as A
+import cv2
+import numpy as np
+
+from utils.preprocess import Preprocess
+
+
+class Augmentation:
+    """Transforms `before` and `after` the resize; the same generator state gives the same image."""
+
+    def __init__(self, before: Sequence[A.BasicTransform | A.BaseCompose], after: Sequence = ()):
+        self.before, self.after = A.Compose(list(before)), A.Compose(list(after))
+
+    def __call__(self, face: np.ndarray, preprocess: Preprocess, rng: np.random.Generator) -> np.ndarray:
+        """Aligned face, uint8 RGB (320, 320, 3) -> augmented, uint8 RGB (size, size, 3)."""
+        state = random.Random(int(rng.integers(2**62)))
+        self.before.set_random_state(rng, state)
+        self.after.set_random_state(rng, state)
+        image = preprocess.resize(self.before(image=face)["image"])
+        return self.after(image=image)["image"]
+
+
+def augmentation(name: str) -> Augmentation:
+    """The augmentation called "published" or "bundled"."""
+    return {"published": published, "bundled": bundled}[name]()
+
+
+def published() -> Augmentation:
+    """The published Xception list (albumentations 0.4.5, imgaug 0.2.6): strong, no flip, on the whole face.
+
+    Where today's albumentations means something else by a name, the transform is our own, below.
+    """
+    return Augmentation(
+        [
+            A.ChannelShuffle(p=0.1),
+            AdditiveNoise((10, 50), of_variance=True, p=0.1),
+            GaussianBlur((3, 7), p=0.1),
+            A.HueSaturationValue(20, 30, 20, p=0.1),
+            AdditiveNoise((0.01 * 255, 0.05 * 255), per_channel=False, p=0.1),
+            Sharpen((0.2, 0.5), (0.5, 1.0), p=0.5),
+            CameraNoise((0.01, 0.05), (0.1, 0.5), p=0.3),
+            A.RandomBrightnessContrast(0.2, 0.0, p=0.8),
+            A.RandomBrightnessContrast(0.2, 0.2, p=0.2),
+            A.ToSepia(p=0.1),
+        ]
+    )
+
+
+def bundled() -> Augmentation:
+    """What clips from elsewhere differ in: framing, light, colour, camera, scale and compression."""
+    return Augmentation(
+        before=[
+            A.HorizontalFlip(p=0.5),
+            A.Affine(
+                scale=(0.95, 1.15), translate_percent=(-0.03, 0.03), rotate=(-6, 6), fit_output=False,
+                interpolation=cv2.INTER_LINEAR, border_mode=cv2.BORDER_CONSTANT, fill=0, p=0.7,
+            ),
+        ],
+        after=[
+            A.RandomBrightnessContrast(0.2, 0.2, p=0.5),
+            A.RandomGamma((75, 135), p=0.25),
+            A.HueSaturationValue(8, 25, 10, p=0.3),
+            A.OneOf([A.MotionBlur((3, 7)), GaussianBlur((3, 7)), AdditiveNoise((2, 10))], p=0.25),
+            Rescale((0.3, 0.9), p=0.4),
+            A.ImageCompression(quality_range=(30, 95), p=0.5),
+        ],
+    )  # fmt: skip
+
+
+class AdditiveNoise(A.ImageOnlyTransform):
+    """Normal noise in grey levels; sigma, or with `of_variance` its square, uniform in a range.
+
+    per_channel False: one plane of noise for all channels, which leaves the colour alone.
+    """
+
+    def __init__(self, spread: tuple[float, float], of_variance=False, per_channel=True, p: float = 0.5):
+        super().__init__(p=p)
+        self.spread, self.of_variance, self.per_channel = spread, of_variance, per_channel
+
+    def get_params_dependent_on_data(self, params: dict, data: dict) -> dict:
+        """The noise: float32 (H, W, 3) or (H, W, 1)."""
+        spread = self.py_random.uniform(*self.spread)
+        sigma = np.float32(spread**0.5 if self.of_variance else spread)
+        height, width, channels = data["image"].shape
+        size = (height, width, channels if self.per_channel else 1)
+        return {"noise": self.random_generator.standard_normal(size, dtype=np.float32) * sigma}
+
+    def apply(self, img: np.ndarray, noise: np.ndarray, **params) -> np.ndarray:
+        return (img + noise).round().clip(0, 255).astype(np.uint8)
+
+
+class GaussianBlur(A.ImageOnlyTransform):
+    """Gaussian blur of an odd kernel in a range, sigma following from the kernel (OpenCV's rule)."""
+
+    def __init__(self, kernel: tuple[int, int], p: float = 0.5):
+        super().__init__(p=p)
+        self.kernel = kernel
+
+    def get_params(self) -> dict:
+        """The kernel's size."""
+        return {"size": self.py_random.randrange(self.kernel[0], self.kernel[1] + 1, 2)}
+
+    def apply(self, img: np.ndarray, size: int, **params) -> np.ndarray:
+        return cv2.GaussianBlur(img, (size, size), 0)
+
+
+class Sharpen(A.ImageOnlyTransform):
+    """(1 - alpha) * image + alpha * (the image through [-1 ... 8 + lightness ... -1])."""
+
+    def __init__(self, alpha: tuple[float, float], lightness: tuple[float, float], p: float = 0.5):
+        super().__init__(p=p)
+        self.alpha, self.lightness = alpha, lightness
+
+    def get_params(self) -> dict:
+        """The kernel of the blend, float32 (3, 3)."""
+        alpha, lightness = self.py_random.uniform(*self.alpha), self.py_random.uniform(*self.lightness)
+        kernel = np.full((3, 3), -alpha, np.float32)
+        kernel[1, 1] = (1 - alpha) + alpha * (8 + lightness)
+        return {"kernel": kernel}
+
+    def apply(self, img: np.ndarray, kernel: np.ndarray, **params) -> np.ndarray:
+        return cv2.filter2D(img, -1, kernel)
+
+
+class CameraNoise(A.ImageOnlyTransform):
+    """Sensor noise: Poisson in lightness (mean = its deviation in grey levels * intensity), normal in hue.
+
+    `color_shift` is a share of the hue circle at intensity 1. The class of this kind in albumentations 2
+    draws the Poisson noise of values in 0..1, which leaves next to nothing of it.
+    """
+
+    def __init__(self, color_shift: tuple[float, float], intensity: tuple[float, float], p: float = 0.5):
+        super().__init__(p=p)
+        self.color_shift, self.intensity = color_shift, intensity
+
+    def get_params(self) -> dict:
+        """Strengths of the two noises."""
+        draw = self.py_random
+        return {"color_shift": draw.uniform(*self.color_shift), "intensity": draw.uniform(*self.intensity)}
+
+    def apply(self, img: np.ndarray, color_shift: float, intensity: float, **params) -> np.ndarray:
+        hls = cv2.cvtColor(img.astype(np.float32) / 255, cv2.COLOR_RGB2HLS)  # hue in 0..360, the rest in 0..1
+        hue, lightness = hls[..., 0], hls[..., 1]
+        grains = self.random_generator.poisson(lightness.std() * intensity * 255, img.shape[:2])
+        tint = self.random_generator.standard_normal(img.shape[:2], dtype=np.float32)
+        hls[..., 0] = (hue + tint * np.float32(color_shift * intensity * 360)) % 360
+        hls[..., 1] = lightness + grains / 255 * (1 - lightness)
+        noisy = cv2.cvtColor(hls, cv2.COLOR_HLS2RGB) * 255
+        return noisy.clip(0, 255).astype(np.uint8)
+
+
+class Rescale(A.ImageOnlyTransform):
+    """Down by a factor in a range and up again, each with an interpolation at random."""
+
+    DOWN = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST)
+    UP = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
+
+    def __init__(self, factor: tuple[float, float], p: float = 0.5):
+        super().__init__(p=p)
+        self.factor = factor
+
+    def get_params(self) -> dict:
+        """Factor and interpolations."""
+        draw = self.py_random
+        return {"by": draw.uniform(*self.factor), "down": draw.choice(self.DOWN), "up": draw.choice(self.UP)}
+
+    def apply(self, img: np.ndarray, by: float, down: int, up: int, **params) -> np.ndarray:
+        height, width = img.shape[:2]
+        small = cv2.resize(img, (max(round(width * by), 1), max(round(height * by), 1)), interpolation=down)
+        return cv2.resize(small, (width, height), interpolation=up)

@@ -1,0 +1,207 @@
+"""Face crops as training and validation samples.
+
+Whatever is random (frame, augmentation, order) depends on (seed, epoch, sample) alone: neither the number of
+workers nor of processes nor a resumed run changes it. A sample is therefore asked for as (epoch, index).
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from utils.lists import Videos
+from utils.preprocess import Preprocess
+from utils.schemas import FACE_SIZE
+
+# A broken crop is replaced by one of so many others of its video, else of other videos of its label.
+OTHER_FRAMES, OTHER_VIDEOS = 5, 20
+
+Augmentation = Callable[[np.ndarray, Preprocess, np.random.Generator], np.ndarray]
+
+
+def sample_counts(videos: Videos, real_fraction: float, fake_fraction: float) -> np.ndarray:
+    """Samples of each video (V,): its share of the frames, half to even, from 1 to its number of crops."""
+    fraction = np.where(videos.labels == 1, fake_fraction, real_fraction)
+    counts = np.rint(videos.n_frames * fraction).astype(np.int64)
+    return counts.clip(1, [len(frames) for frames in videos.frames])
+
+
+class Sample(NamedTuple):
+    """One face: image (None: no readable crop was found), label, sample index, broken crops met."""
+
+    image: Tensor | None
+    label: int
+    index: int
+    broken: list[str]
+
+
+class Batch(NamedTuple):
+    """images (B, ...) (None: a sample without any readable crop), labels (B,), indices (B,), broken crops."""
+
+    images: Tensor | None
+    labels: Tensor
+    indices: Tensor
+    broken: list[str]
+
+
+class FaceDataset(Dataset):
+    """Samples of videos; `dataset[epoch, index]` is a `Sample`.
+
+    With an augmentation (training): a random frame, float32 (3, size, size), normalised. Without one
+    (validation): sample s of a video's `count` is frame n * s // count, and the aligned crop itself, uint8
+    RGB (320, 320, 3), for `Preprocess.batch`, which is what scoring does. A frame that was not cropped
+    gives way to the nearest that was.
+    """
+
+    def __init__(
+        self,
+        videos: Videos,
+        counts: np.ndarray,
+        preprocess: Preprocess,
+        seed: int,
+        augmentation: Augmentation | None = None,
+    ):
+        self.videos, self.preprocess, self.seed, self.augmentation = videos, preprocess, seed, augmentation
+        self.counts = counts
+        self.video_of = np.repeat(np.arange(len(videos)), counts)  # (S,)
+        self.within = np.arange(len(self.video_of)) - np.repeat(counts.cumsum() - counts, counts)  # (S,)
+        self.labels = videos.labels[self.video_of]  # (S,)
+
+    def __len__(self) -> int:
+        return len(self.video_of)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        epoch, index = key
+        rng = np.random.default_rng((self.seed, epoch, index))
+        video, n_frame = self.video_of[index], self.videos.n_frames[self.video_of[index]]
+        if self.augmentation is not None:
+            frame = rng.integers(max(n_frame, 1))
+        else:
+            frame = n_frame * self.within[index] // self.counts[video]
+        image, broken = self._read(video, frame, rng)
+        label = int(self.labels[index])
+        if image is None:
+            return Sample(None, label, index, broken)
+        if self.augmentation is None:
+            return Sample(torch.from_numpy(image), label, index, broken)
+        image = self.augmentation(image, self.preprocess, rng)
+        return Sample(self.preprocess.normalise(image), label, index, broken)
+
+    def name(self, index: int) -> str:
+        """The video that the sample at `index` is of."""
+        return self.videos.names[self.video_of[index]]
+
+    def _read(self, video: int, frame: int, rng: np.random.Generator) -> tuple[np.ndarray | None, list[str]]:
+        broken = []
+        for name, number in self._candidates(video, frame, rng):
+            path = self.videos.root / name / f"{number:03d}.png"
+            image, reason = read_crop(path)
+            if image is not None:
+                return image, broken
+            broken.append(f"{path}: {reason}")
+        return None, broken
+
+    def _candidates(self, video: int, frame: int, rng: np.random.Generator) -> Iterator[tuple[str, int]]:
+        """The crop asked for, then what may stand in for it, in random order."""
+        frames = self.videos.frames[video]
+        nearest = frames[np.abs(frames - frame).argmin()]
+        yield self.videos.names[video], nearest
+        for number in rng.permutation(frames[frames != nearest])[:OTHER_FRAMES]:
+            yield self.videos.names[video], number
+        alike = np.flatnonzero(self.videos.labels == self.videos.labels[video])
+        for other in rng.permutation(alike[alike != video])[:OTHER_VIDEOS]:
+            yield self.videos.names[other], rng.choice(self.videos.frames[other])
+
+
+def read_crop(path: Path) -> tuple[np.ndarray | None, str]:
+    """An aligned face as RGB uint8 (320, 320, 3), or None and the reason why it can't be used."""
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        return None, error.strerror or "can't be read"
+    # A PNG whose end is missing would be decoded as far as it goes, the rest black.
+    if not data[-12:].tobytes().endswith(b"IEND\xaeB`\x82"):
+        return None, "not a whole PNG file"
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if image is None:
+        return None, "can't be decoded"
+    if image.shape[:2] != (FACE_SIZE, FACE_SIZE):
+        return None, f"{image.shape[1]}x{image.shape[0]} pixels, not {FACE_SIZE}x{FACE_SIZE}"
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), ""
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Samples stacked to a batch."""
+    images = [sample.image for sample in samples]
+    return Batch(
+        None if any(image is None for image in images) else torch.stack(images),
+        torch.tensor([sample.label for sample in samples]),
+        torch.tensor([sample.index for sample in samples]),
+        [line for sample in samples for line in sample.broken],
+    )
+
+
+def epoch_order(labels: np.ndarray, seed: int, epoch: int, balance: bool) -> np.ndarray:
+    """The samples of an epoch in training order; `balance` draws the larger class down to the smaller."""
+    rng = np.random.default_rng((seed, epoch))
+    picks = np.arange(len(labels))
+    if balance:
+        classes = [np.flatnonzero(labels == label) for label in (0, 1)]
+        size = min(len(places) for places in classes)
+        picks = np.concatenate([rng.choice(places, size, replace=False) for places in classes])
+    return rng.permutation(picks)
+
+
+class EpochBatches(Sampler):
+    """Batches of (epoch, index) keys of one process in one epoch, from step `start` on.
+
+    `batch_size` counts over all `world` processes, each of which takes its slice of every batch. Samples
+    that fill no batch are left out (they come in another epoch), unless there is no full batch at all.
+    """
+
+    def __init__(self, order: np.ndarray, epoch: int, batch_size: int, rank=0, world=1, start: int = 0):
+        full = min(batch_size, len(order) // world * world)
+        self.batches = [] if full == 0 else order[: len(order) // full * full].reshape(-1, full)  # (N, B)
+        self.epoch, self.rank, self.world, self.start = epoch, rank, world, start
+
+    def __len__(self) -> int:
+        """Steps left."""
+        return max(len(self.batches) - self.start, 0)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for batch in self.batches[self.start :]:
+            yield [(self.epoch, int(index)) for index in np.array_split(batch, self.world)[self.rank]]
+
+
+def validation_batches(size: int, batch_size: int, rank: int, world: int) -> list[list[tuple[int, int]]]:
+    """Keys of every `world`-th of `size` samples, so that all processes together see each exactly once."""
+    keys = [(0, index) for index in range(rank, size, world)]
+    return [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
+
+
+def make_loader(dataset: FaceDataset, batches, num_workers: int, pin_memory: bool = False) -> DataLoader:
+    """A loader of `Batch`es that leaves the global random state alone."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=collate,
+        worker_init_fn=_start_worker,
+        generator=torch.Generator(),
+        pin_memory=pin_memory,
+    )
+
+
+def _start_worker(_: int) -> None:
+    # The main process decides when to stop, and saves first; it still needs its workers for that moment.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    cv2.setNumThreads(0)

@@ -1,0 +1,41 @@
+"""The weights that this repository ships: Xception from ImageNet weights, on the inner window of the face.
+
+Data: one aligned crop a video, real and fake alike (11,496 real and 11,418 fake to train). Hardware: 2 CPU
+cores with AVX-512 but without bf16, so fp32. Two stages, because a 160-pixel image is seen twice as fast as
+one of 224: all videos once at 160 pixels, then a part of them at 224 (this file).
+
+    python tools/convert_keras_xception.py
+    python train-xception.py xception-conf-bundled.py image_size=160 max_train_videos=None seed=0 \\
+        pretrained=external/xception-imagenet-keras.safetensors learning_rate=4e-4 batch_size=32 \\
+        save_dir=output/bundled-xception-160
+    python train-xception.py xception-conf-bundled.py
+"""
+
+data_list = "output/lists/dfdc-data.csv"
+data_root = "output/faces"
+save_dir = "output/bundled-xception"
+resume = "auto"
+pretrained = "output/bundled-xception-160/last.pth"
+max_train_videos = 9000
+seed = 1
+
+# The crops of this data are cut close around the face: beyond this window of the aligned face they are often
+# black, which crops from a video never are.
+image_size = 224
+window = (76, 100, 244, 268)
+mean = (0.5, 0.5, 0.5)
+std = (0.5, 0.5, 0.5)
+augmentation = "bundled"
+
+optimizer = "adamw"
+learning_rate = 2e-4
+weight_decay = 0.05
+schedule = "onecycle"
+warmup = 0.1
+n_epoches = 1
+batch_size = 24
+balance = True
+
+precision = "fp32"
+num_workers = 1
+checkpoint_minutes = 5
