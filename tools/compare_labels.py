@@ -1,0 +1,81 @@
+"""Print the known labels beside the probabilities of a submission.
+
+    python tools/compare_labels.py demo/labels.csv demo/submission.csv
+
+Both tables have the columns filename,label: 0 or 1 in the first, the probability of being fake in the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the table; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("labels", type=Path, help="table filename,label with label 1 = fake")
+    parser.add_argument("submission", type=Path, help="table that best-submission.py wrote")
+    args = parser.parse_args(argv)
+    try:
+        labels = read_table(args.labels)
+        scores = read_table(args.submission)
+        not_judged = read_reasons(args.submission.with_name(args.submission.stem + ".errors.csv"))
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(comparison(labels, scores, not_judged))
+    return 0
+
+
+def read_table(path: Path) -> dict[str, float]:
+    """The numbers of a table `filename,label`; ValueError naming the file and line if it is another."""
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if reader.fieldnames is None or not {"filename", "label"} <= set(reader.fieldnames):
+            raise ValueError(f"{path} has no columns filename,label")
+        table = {}
+        for row in reader:
+            try:
+                table[row["filename"]] = float(row["label"])
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: label {row['label']!r} is not a number"
+                ) from None
+    return table
+
+
+def read_reasons(path: Path) -> dict[str, str]:
+    """File name -> why it was not judged, from `<submission>.errors.csv`; empty if there is no such file."""
+    if not path.exists():
+        return {}
+    with open(path, newline="", encoding="utf-8") as file:
+        return {row["filename"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def comparison(labels: dict[str, float], scores: dict[str, float], not_judged: dict[str, str]) -> str:
+    """A line per labelled file: name, what it is, probability, and a remark where there is one."""
+    width = max([len(name) for name in labels] + [len("file")])
+    lines = [f"{'file':<{width}}  truth  p(fake)"]
+    judged = correct = 0
+    for name, label in labels.items():
+        truth = "fake" if label == 1 else "real"
+        if name not in scores:
+            lines.append(f"{name:<{width}}  {truth}        -  not in the submission")
+        elif name in not_judged:
+            lines.append(f"{name:<{width}}  {truth}   {scores[name]:.4f}  not judged: {not_judged[name]}")
+        else:
+            right = (scores[name] > 0.5) == (label == 1)
+            judged, correct = judged + 1, correct + right
+            remark = "" if right else "  on the wrong side of 0.5"
+            lines.append(f"{name:<{width}}  {truth}   {scores[name]:.4f}{remark}")
+    lines.append(f"{correct} of {judged} judged files on the right side of 0.5")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

