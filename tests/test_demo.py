@@ -191,7 +191,7 @@ def test_labels_beside_probabilities(tmp_path):
     assert lines[1].split() == ["a.mp4", "real", "0.1000"]
     assert lines[2].startswith("b.mp4  fake   0.2000") and "wrong side" in lines[2]
     assert "not judged: no face" in lines[3] and "not in the submission" in lines[4]
-    assert lines[5].startswith("1 of 2 ")
+    assert lines[5].startswith("1 of 2 ") and "auc 1.0000, accuracy 0.5000" in lines[6]
 
 
 @pytest.mark.parametrize("text", ["name,p\na.mp4,0.1\n", "", "filename,label\na.mp4,many\n"])

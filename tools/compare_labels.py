@@ -3,6 +3,8 @@
     python tools/compare_labels.py demo/labels.csv demo/submission.csv
 
 Both tables have the columns filename,label: 0 or 1 in the first, the probability of being fake in the second.
+Below the table: log loss, balanced log loss (probabilities clipped to [0.01, 0.99]), AUC and accuracy over
+the files that were judged.
 """
 
 from __future__ import annotations
@@ -11,6 +13,12 @@ import argparse
 import csv
 import sys
 from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+MOST_ROWS = 50
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,10 +66,9 @@ def read_reasons(path: Path) -> dict[str, str]:
 
 
 def comparison(labels: dict[str, float], scores: dict[str, float], not_judged: dict[str, str]) -> str:
-    """A line per labelled file: name, what it is, probability, and a remark where there is one."""
+    """A line per labelled file (at most MOST_ROWS): name, truth, probability, remark; then the metrics."""
     width = max([len(name) for name in labels] + [len("file")])
     lines = [f"{'file':<{width}}  truth  p(fake)"]
-    judged = correct = 0
     for name, label in labels.items():
         truth = "fake" if label == 1 else "real"
         if name not in scores:
@@ -69,12 +76,25 @@ def comparison(labels: dict[str, float], scores: dict[str, float], not_judged: d
         elif name in not_judged:
             lines.append(f"{name:<{width}}  {truth}   {scores[name]:.4f}  not judged: {not_judged[name]}")
         else:
-            right = (scores[name] > 0.5) == (label == 1)
-            judged, correct = judged + 1, correct + right
-            remark = "" if right else "  on the wrong side of 0.5"
+            remark = "" if (scores[name] > 0.5) == (label == 1) else "  on the wrong side of 0.5"
             lines.append(f"{name:<{width}}  {truth}   {scores[name]:.4f}{remark}")
-    lines.append(f"{correct} of {judged} judged files on the right side of 0.5")
+    if len(lines) > MOST_ROWS + 1:
+        lines[MOST_ROWS + 1 :] = [f"... {len(labels) - MOST_ROWS} more"]
+    judged = [name for name in labels if name in scores and name not in not_judged]
+    lines += measures([labels[name] for name in judged], [scores[name] for name in judged])
     return "\n".join(lines)
+
+
+def measures(labels: list[float], probabilities: list[float]) -> list[str]:
+    """How many judged files are on the right side, and their metrics where both kinds are among them."""
+    right = sum((p > 0.5) == (label == 1) for p, label in zip(probabilities, labels, strict=True))
+    lines = [f"{right} of {len(labels)} judged files on the right side of 0.5"]
+    if len(set(labels)) == 2:
+        from utils.metrics import frame_metrics
+
+        figures = frame_metrics(np.array(labels), np.array(probabilities))
+        lines.append(", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+    return lines
 
 
 if __name__ == "__main__":

@@ -79,12 +79,3 @@ def any_of(flag: bool, device: torch.device) -> bool:
     value = torch.tensor(float(flag), device=device)
     dist.all_reduce(value, dist.ReduceOp.MAX)
     return bool(value.item())
-
-
-def from_main(value: Any) -> Any:
-    """The first process's value."""
-    if world_size() == 1:
-        return value
-    values = [value]
-    dist.broadcast_object_list(values, src=0)
-    return values[0]
