@@ -16,7 +16,7 @@ data_root = "output/faces"
 save_dir = "output/bundled-xception"
 resume = "auto"
 pretrained = "output/bundled-xception-160/last.pth"
-max_train_videos = 9000
+max_train_videos = 10800
 seed = 1
 
 # The crops of this data are cut close around the face: beyond this window of the aligned face they are often
@@ -28,10 +28,10 @@ std = (0.5, 0.5, 0.5)
 augmentation = "bundled"
 
 optimizer = "adamw"
-learning_rate = 2e-4
+learning_rate = 2.5e-4
 weight_decay = 0.05
 schedule = "onecycle"
-warmup = 0.1
+warmup = 0.08
 n_epoches = 1
 batch_size = 24
 balance = True
