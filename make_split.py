@@ -1,18 +1,25 @@
-"""Make the list that training reads, from labels and the face crops that exist.
+"""Make the lists that training reads, from labels and the face crops that exist; or check lists for leaks.
 
-    python make_split.py labels.csv output/faces --out output/lists
-    python make_split.py part1.csv part2.csv output/faces --out output/lists --fractions train=0.9 val=0.1
+    python make_split.py dfdc_train/ output/faces --out output/lists
+    python make_split.py labels.csv output/faces --out output/lists --fractions train=0.8 val=0.1 test=0.1
+    python make_split.py --check dfdc-data.csv dfdc.json
+    python make_split.py dfdc_train/ --check output/lists/dfdc-data.csv output/lists/dfdc.json
 
-LABELS are tables `name,is_fake,original[,set_name]`: is_fake 0/1 or real/fake; original = the video that a
-fake was made from. A set_name that is given is kept; other videos are drawn by original, so that no original
-lies in two sets. Writes OUT/dfdc-data.csv (`name,is_fake,n_frame,set_name`) and, of the labelled videos that
-have no crops, OUT/without-crops.txt.
+LABELS are DFDC's metadata.json files, folders that are searched for them, or tables
+`name,is_fake,original[,set_name]`: is_fake 0/1 or real/fake; original = the video that a fake was made from.
+A set_name that is given is kept; other videos are drawn by original, so that no original lies in two sets.
+
+Writes OUT/dfdc-data.csv (`name,is_fake,n_frame,set_name`, for Xception), OUT/dfdc.json (`{"train": [[video,
+label], ...], "valid": ...}`, for WS-DAN; a key a set, val is called valid there) and, of the labelled videos
+that have no crops, OUT/without-crops.txt.
+
+--check writes nothing. A video in two sets is a leak, in one list or across lists, and so is an original,
+if LABELS tell the originals. Sets of one use may share videos: val and valid, test and test_all.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -20,22 +27,34 @@ from utils.errors import ConfigError, UserError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 written, 1 unusable tables, crops or disk, 2 wrong usage."""
+    """Exit status: 0 written, or no leak; 1 leaks, unusable labels, lists, crops or disk; 2 wrong usage."""
     summary, _, usage = __doc__.partition("\n\n")
     parser = argparse.ArgumentParser(
-        description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("labels", nargs="+", metavar="LABELS", type=Path, help="label tables")
-    parser.add_argument("faces_root", metavar="FACES_ROOT", type=Path, help="folder of <name>/<frame>.png")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the lists")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
+        description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="make_split.py LABELS... FACES_ROOT --out DIR [--seed N] [--fractions SET=SHARE ...]\n"
+        "       make_split.py [LABELS...] --check LIST...",
+    )  # fmt: skip
+    parser.add_argument(
+        "paths", nargs="*", metavar="LABELS... FACES_ROOT", type=Path,
+        help="labels; and, to make lists, the folder of <name>/<frame>.png",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the lists")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw (default 0)")
     parser.add_argument(
         "--fractions", nargs="+", default=["train=0.8", "val=0.2"], metavar="SET=SHARE",
         help="shares of the originals without a set (default train=0.8 val=0.2)",
     )  # fmt: skip
-    arguments = parser.parse_args(argv)
+    parser.add_argument("--check", nargs="+", type=Path, metavar="LIST", help="lists to check for leaks")
+    arguments = parser.parse_intermixed_args(argv)
     try:
-        split(arguments.labels, arguments.faces_root, arguments.out, arguments.seed, arguments.fractions)
+        if arguments.check:
+            if arguments.out:
+                raise ConfigError("--check writes nothing; leave --out away")
+            return check(arguments.check, arguments.paths)
+        if len(arguments.paths) < 2 or not arguments.out:
+            raise ConfigError("needed are LABELS, FACES_ROOT and --out DIR; or --check LIST; see --help")
+        *labels, faces_root = arguments.paths
+        split(labels, faces_root, arguments.out, arguments.seed, arguments.fractions)
         return 0
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -43,46 +62,78 @@ def main(argv: list[str] | None = None) -> int:
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def split(labels: list[Path], faces_root: Path, out: Path, seed: int, fractions: list[str]) -> None:
-    """Read, count, draw, check and write; says what came of it."""
+    """Read, count, draw and write; says what came of it."""
     shares = parse_fractions(fractions)
     if seed < 0:
         raise ConfigError(f"--seed must be 0 or more; got {seed}")
-    from utils import split as splitting  # pandas: slow to import, not for --help
+    from utils.labels import read_labels  # pandas: slow to import, not for --help
+    from utils.lists import write_list, write_text, write_wsdan_list
+    from utils.split import assign_sets, count_crops, describe
 
-    table = splitting.count_crops(splitting.read_tables(labels), faces_root)
-    table = splitting.assign_sets(table, shares, seed)
+    table = read_labels(labels)
+    given = table.loc[table["set_name"] != "", "original"].nunique()
+    table = assign_sets(count_crops(table, faces_root), shares, seed)
+    drawn = table["original"].nunique() - given
     missing = table.loc[table["n_frame"] == 0, "name"].tolist()
     out.mkdir(parents=True, exist_ok=True)
-    splitting.write_list(table, out / "dfdc-data.csv")
-    write_names(missing, out / "without-crops.txt")
-    print(splitting.describe(table))
+    write_list(table, out / "dfdc-data.csv")
+    write_wsdan_list(table, out / "dfdc.json")
+    write_text(out / "without-crops.txt", "".join(f"{name}\n" for name in missing))
+    wanted = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+    print(f"{drawn:,} originals drawn ({wanted}; seed {seed}), {given:,} in their given sets")
+    print(describe(table, shares if drawn else ()))
     if missing:
         print(f"{len(missing):,} labelled videos have no crops and are left out: {out / 'without-crops.txt'}")
-    print(f"written: {out / 'dfdc-data.csv'}")
+    print(f"written: {out / 'dfdc-data.csv'} {out / 'dfdc.json'}")
+    filled = set(table.loc[table["n_frame"] > 0, "set_name"])
+    for name in shares if drawn else ():
+        if name not in filled:
+            print(f"warning: the set {name} is empty: too few originals, or none with crops", file=sys.stderr)
+
+
+def check(lists: list[Path], labels: list[Path]) -> int:
+    """Report leaks in and across lists; 1 if there is one, else 0."""
+    from utils import leaks  # pandas: slow to import, not for --help
+    from utils.labels import read_labels
+
+    known = read_labels(labels) if labels else None
+    table = leaks.with_originals(leaks.read_lists(lists), known)
+    parts = leaks.parts_of(table)
+    overlaps = leaks.find_overlaps(parts)
+    for line in (*leaks.count_listed(table), *overlaps, *leaks.wsdan_notes(parts)):
+        print(line)
+    for line in leaks.warnings(table, known):
+        print(line, file=sys.stderr)
+    unknown = table.loc[table["original"].isna(), "name"].nunique()
+    if unknown:
+        print(f"the originals of {unknown:,} videos are unknown: only the videos themselves were compared")
+    n_leaks = sum(overlap.is_leak for overlap in overlaps)
+    print(f"{n_leaks} pairs of sets leak" if n_leaks else "no leak found")
+    return 1 if n_leaks else 0
 
 
 def parse_fractions(fractions: list[str]) -> dict[str, float]:
-    """`["train=0.8", "val=0.2"]` as a dict; ConfigError unless the shares are above 0 and sum to 1."""
+    """`["train=0.8", "val=0.2"]` as a dict, `valid` as `val`; ConfigError unless above 0 and 1 in sum."""
     shares = {}
     for text in fractions:
         name, _, share = text.partition("=")
+        name = "val" if name == "valid" else name
         try:
-            shares[name] = float(share)
+            value = float(share)
         except ValueError:
             raise ConfigError(f"--fractions: {text!r} is not SET=SHARE, such as val=0.2") from None
-    if min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-6 or "" in shares:
+        if not name or name in shares:
+            raise ConfigError(f"--fractions: {text!r} names {'no set' if not name else 'a set again'}")
+        shares[name] = value
+    if not all(share > 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
         raise ConfigError(f"--fractions: shares must be above 0 and sum to 1; got {' '.join(fractions)}")
     return shares
-
-
-def write_names(names: list[str], path: Path) -> None:
-    """A name a line, aside first."""
-    aside = path.with_name(path.name + ".part")
-    aside.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    os.replace(aside, path)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""Training lists: what was given is kept, no original lies in two sets, and bad tables are told."""
+"""Training lists: what was given is kept, no original lies in two sets, and both formats agree."""
+
+import json
 
 import pandas as pd
 import pytest
 
 import make_split
 from utils.errors import DataError
-from utils.split import assign_sets, check_no_leak, read_tables
+from utils.labels import read_labels
+from utils.split import assign_sets, check_no_leak
 
 SHARES = {"train": 0.8, "val": 0.2}
 
@@ -72,6 +75,63 @@ def test_the_list_counts_crops_and_leaves_out_videos_without(tmp_path, capsys):
     assert (tmp_path / "out" / "without-crops.txt").read_text().split() == ["c", "e"]
     said = capsys.readouterr().out
     assert "val: 1 real and 1 fake videos of 1 originals, 4 crops" in said and "2 labelled videos" in said
+    assert "1 originals drawn (train 0.8, val 0.2; seed 0), 2 in their given sets" in said
+
+
+def metadata(folder, n_originals: int, n_fakes: int, prefix: str) -> None:
+    """A part of DFDC: originals, each with its fakes."""
+    folder.mkdir(parents=True)
+    videos = {}
+    for k in range(n_originals):
+        videos[f"{prefix}{k}.mp4"] = {"label": "REAL", "split": "train"}
+        for j in range(n_fakes):
+            fake = {"label": "FAKE", "split": "train", "original": f"{prefix}{k}.mp4"}
+            videos[f"{prefix}{k}f{j}.mp4"] = fake
+    (folder / "metadata.json").write_text(json.dumps(videos))
+
+
+def test_dfdc_parts_become_both_lists(tmp_path, capsys):
+    """Two part folders: no original in two sets, and the JSON holds what the CSV does."""
+    for prefix in "ab":
+        metadata(tmp_path / "dfdc" / f"part_{prefix}", 10, 2, prefix)
+    names = [f"{p}{k}{f}" for p in "ab" for k in range(10) for f in ("", "f0", "f1")]
+    crops(tmp_path / "faces", **{name: 2 for name in names if name != "a0f1"})
+    argv = [str(tmp_path / "dfdc"), str(tmp_path / "faces"), "--out", str(tmp_path / "out")]
+    assert make_split.main([*argv, "--fractions", "test=0.2", "train=0.5", "valid=0.3"]) == 0
+    table = pd.read_csv(tmp_path / "out" / "dfdc-data.csv")
+    original = table["name"].str.split("f").str[0]
+    assert table.groupby(original)["set_name"].nunique().max() == 1
+    assert original.groupby(table["set_name"]).nunique().to_dict() == {"test": 4, "train": 10, "val": 6}
+    assert (table["is_fake"] == table["name"].str.contains("f")).all() and len(table) == 59
+    lists = json.loads((tmp_path / "out" / "dfdc.json").read_text())
+    assert list(lists) == ["train", "valid", "test"]
+    for key, name in (("train", "train"), ("valid", "val"), ("test", "test")):
+        rows = table[table["set_name"] == name]
+        assert lists[key] == [list(pair) for pair in zip(rows["name"], rows["is_fake"], strict=True)]
+    assert (tmp_path / "out" / "without-crops.txt").read_text() == "a0f1\n"
+    capsys.readouterr()
+    both = [str(tmp_path / "out" / name) for name in ("dfdc-data.csv", "dfdc.json")]
+    assert make_split.main([str(tmp_path / "dfdc"), "--check", *both]) == 0
+    assert "no leak found" in capsys.readouterr().out
+
+
+def test_the_same_call_writes_the_same_files(tmp_path):
+    metadata(tmp_path / "dfdc", 20, 1, "v")
+    crops(tmp_path / "faces", **{f"v{k}": 1 for k in range(20)})
+    written = []
+    for out in ("one", "two"):
+        argv = [str(tmp_path / "dfdc"), "--seed", "7", "--out", str(tmp_path / out), str(tmp_path / "faces")]
+        assert make_split.main(argv) == 0
+        written.append({path.name: path.read_bytes() for path in (tmp_path / out).iterdir()})
+    assert written[0] == written[1] and len(written[0]) == 3
+
+
+def test_an_empty_set_is_told(tmp_path, capsys):
+    crops(tmp_path / "faces", a=1, b=1)
+    assert run(tmp_path, "name,is_fake,original\na,0,\nb,1,a\n") == 0
+    said = capsys.readouterr()
+    assert "the set val is empty" in said.err and "val: 0 real and 0 fake" in said.out
+    assert list(json.loads((tmp_path / "out" / "dfdc.json").read_text())) == ["train"]
 
 
 def test_several_tables_and_own_fractions(tmp_path):
@@ -85,25 +145,6 @@ def test_several_tables_and_own_fractions(tmp_path):
     assert counts.to_dict() == {"train": 5, "y": 3, "x": 2}
 
 
-@pytest.mark.parametrize(
-    "text, said",
-    [
-        ("name,is_fake\na,1\n", "no column original"),
-        ("name,is_fake,original\na,1,b\nc,0,c\na,1,d\n", "'a' is listed more .*line 2 and .*line 4"),
-        ("name,is_fake,original\na,1,b\nc,maybe,d\n", "line 3: is_fake must be .*'maybe'"),
-        ("name,is_fake,original\na,1,\n", "line 2: the fake 'a' has no original"),
-        ("name,is_fake,original\n,0,b\n", "line 2: the video has no name"),
-        ("", "can't be read"),
-    ],
-)
-def test_bad_tables(tmp_path, text, said):
-    path = tmp_path / "labels.csv"
-    path.write_text(text)
-    with pytest.raises(DataError, match=said) as caught:
-        read_tables([path])
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
-
-
 def test_usage_and_data_errors_have_their_exit_codes(tmp_path, capsys):
     good = "name,is_fake,original\na,0,a\n"
     crops(tmp_path / "faces", b=1)
@@ -114,13 +155,18 @@ def test_usage_and_data_errors_have_their_exit_codes(tmp_path, capsys):
     assert run(tmp_path, good, "--seed", "-1") == 2
     assert make_split.main([str(tmp_path / "no.csv"), str(tmp_path / "faces"), "--out", str(tmp_path)]) == 1
     assert make_split.main([str(tmp_path / "labels.csv"), str(tmp_path / "no"), "--out", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.count("error: ") == 5
+    assert run(tmp_path, good, "--fractions", "train=nan") == 2
+    assert run(tmp_path, good, "--fractions", "val=0.5", "valid=0.5") == 2
+    assert make_split.main([str(tmp_path / "labels.csv"), str(tmp_path / "faces")]) == 2
+    assert make_split.main([str(tmp_path / "labels.csv"), "--out", str(tmp_path)]) == 2
+    assert make_split.main(["--check", "a.csv", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("error: ") == 10
     assert not (tmp_path / "out").exists()
 
 
 def test_the_shared_faces_have_no_leak(shared):
     """The real table: 26,000 videos, its sets kept."""
-    faces = read_tables([shared / "faces" / "faces.csv"])
+    faces = read_labels([shared / "faces" / "faces.csv"])
     check_no_leak(faces)
     split = assign_sets(faces, SHARES, seed=0)
     assert (split["set_name"] == faces["set_name"]).all()

@@ -1,8 +1,15 @@
-"""The list of training videos (`dfdc-data.csv`), and the crops that are there of them."""
+"""Lists of training videos, and the crops that are there of them.
+
+Two published formats: Xception reads `dfdc-data.csv`, `name,is_fake,n_frame,set_name`; WS-DAN reads
+`dfdc.json`, `{"train": [[video, label], ...], "valid": ..., "test": ...}`, label 1 = fake. What the CSV calls
+`val` is `valid` in the JSON.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +19,7 @@ import pandas as pd
 from utils.errors import DataError
 
 COLUMNS = ("name", "is_fake", "n_frame", "set_name")
+JSON_SETS = ("train", "valid", "test", "test_all")  # those of the published file, in its order
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,10 @@ def crop_numbers(folder: str | Path) -> np.ndarray:
 def read_list(path: str | Path) -> pd.DataFrame:
     """The table `name,is_fake,n_frame,set_name`; DataError if it is missing or isn't one."""
     try:
-        table = pd.read_csv(path, dtype={"name": str, "set_name": str})
+        # a video may be called NA or null; only a set can be left empty
+        table = pd.read_csv(
+            path, dtype={"name": str, "set_name": str}, keep_default_na=False, na_values={"set_name": [""]}
+        )
     except FileNotFoundError:
         raise DataError(f"{path} is missing (data_list); make_split.py writes it") from None
     except (OSError, ValueError) as error:
@@ -61,7 +72,77 @@ def read_list(path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path} has no column {', '.join(missing)}; needed are {','.join(COLUMNS)}")
     if not table["is_fake"].isin((0, 1)).all() or not pd.api.types.is_integer_dtype(table["n_frame"]):
         raise DataError(f"{path}: is_fake must be 0 or 1 and n_frame a whole number in every row")
+    if (table["name"] == "").any():
+        raise DataError(f"{path}: a video has no name")
     return table
+
+
+def read_wsdan_list(path: str | Path) -> pd.DataFrame:
+    """The JSON list as a table `name,is_fake,set_name`, set names as in the file; DataError if it isn't one.
+
+    A video has a row in each set that it is in: the published `test_all` holds `test`.
+    """
+    sets = read_json(path)
+    if not isinstance(sets, dict) or not sets:
+        raise DataError(f'{path} is no list of videos, {{"train": [["<video>", 0 or 1], ...], "valid": ...}}')
+    rows = []
+    for set_name, pairs in sets.items():
+        if not isinstance(pairs, list):
+            raise DataError(f"{path}: {set_name!r} must be a list of [video, label] pairs")
+        for place, pair in enumerate(pairs, 1):
+            match pair:
+                case [str(name), int(label)] if name and label in (0, 1):
+                    rows.append((name, int(label), set_name))
+                case _:
+                    pair = repr(pair)[:80]
+                    raise DataError(f"{path}: {set_name!r} entry {place} must be [video, 0 or 1], not {pair}")
+    return pd.DataFrame(rows, columns=["name", "is_fake", "set_name"])
+
+
+def write_list(table: pd.DataFrame, path: Path) -> None:
+    """Write the videos that have crops as `name,is_fake,n_frame,set_name`."""
+    rows = table.loc[table["n_frame"] > 0, list(COLUMNS)]
+    write_text(path, rows.to_csv(index=False, lineterminator="\n"))
+
+
+def write_wsdan_list(table: pd.DataFrame, path: Path) -> None:
+    """Write the videos that have crops as `{"train": [[video, label], ...], "valid": ...}`, a key a set."""
+    rows = table[table["n_frame"] > 0]
+    sets = {
+        name: [list(pair) for pair in zip(group["name"], group["is_fake"].tolist(), strict=True)]
+        for name, group in rows.groupby(rows["set_name"].replace("val", "valid"), sort=False)
+    }
+    order = [name for name in JSON_SETS if name in sets] + [name for name in sets if name not in JSON_SETS]
+    write_text(path, json.dumps({name: sets[name] for name in order}) + "\n")
+
+
+def read_json(path: str | Path) -> object:
+    """What a JSON file holds; DataError if it can't be read, or has a key twice in one object."""
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise DataError(f"{path}: {twice!r} is there more than once")
+        return found
+
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} can't be read as JSON: {error}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file aside and move it into place, so that it is never half there. Raises OSError."""
+    aside = path.with_name(path.name + ".part")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def find_videos(table: pd.DataFrame, root: str | Path, sets: tuple[str, ...]) -> tuple[Videos, list[str]]:
