@@ -27,7 +27,7 @@ $(STAMP): $(REQUIREMENTS)
 	  echo "error: $(PYTHON) has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -r requirements.txt -r requirements-dev.txt
-	$(PIP) install --no-deps -r requirements-nodeps.txt
+	$(PIP) install --no-deps --ignore-requires-python -r requirements-nodeps.txt
 	$(PIP) install --no-deps --force-reinstall $$(grep '^opencv-python-headless' requirements.txt)
 	@$(PY) -c 'import cv2, torch; print(f"ready: torch {torch.__version__}, OpenCV {cv2.__version__}")'
 	@touch $@

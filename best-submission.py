@@ -52,8 +52,11 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, (ConfigError, WeightsError)) else 1
+    except OSError as error:
+        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("stopped before anything was scored", file=sys.stderr)
+        print("stopped; what was scored is kept, and --resume goes on from it", file=sys.stderr)
         return 130
 
 
@@ -69,7 +72,7 @@ def submit(args: argparse.Namespace) -> int:
         print("no --config given: submission-conf/bundled.py, the weights that this repository ships")
     print(describe(config))
     names, order, missing = choose_files(args.input, args.sample_submission)
-    check_output(args.output)
+    check_output(args.output, args.sample_submission)
     record = Record(args.output, fingerprint(config))
     results = recall(record, names, args.resume)
     todo = [path for path in names if path not in results]
@@ -86,7 +89,7 @@ def choose_files(source: Path, sample: Path | None) -> tuple[dict[Path, str], li
     from utils.submission import apply_sample, name_files, read_sample
     from utils.video import find_media
 
-    files, other_files = find_media(source)
+    files, other_files = find_media(source, skip_crops=True)
     if other_files:
         print(f"{other_files} other file(s) in {source} left out: neither a video nor an image")
     if not files:
@@ -110,8 +113,9 @@ def recall(record: Record, names: dict[Path, str], resume: bool) -> dict[Path, R
         results = record.recall(names)
         print(f"--resume: {len(results)} of {len(names)} file(s) were scored before ({record.path})")
         return results
-    if record.path.exists():
-        print(f"starting anew: this will replace {record.path}; --resume would go on from it instead")
+    old = record.set_aside()
+    if old:
+        print(f"starting anew: an earlier run's record is now {old}; --resume would have gone on from it")
     return {}
 
 
@@ -138,10 +142,10 @@ def judge(
             bar.update()
     except KeyboardInterrupt:
         return True
-    except torch.OutOfMemoryError:
-        raise UserError(
-            "the device's memory ran out; go on with --resume and a smaller batch_size=..., or --device cpu"
-        ) from None
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+            raise UserError("memory ran out; go on with --resume and a smaller batch_size=...") from None
+        raise
     finally:
         bar.close()
     return False
@@ -156,13 +160,15 @@ def finish(
     interrupted: bool,
 ) -> int:
     """Write the submission in `order`, print the table; returns the exit code."""
-    from utils.submission import UNDECIDED, Result, beside, table, write_submission
+    from utils.submission import UNDECIDED, Result, beside, rows_in, table, write_submission
 
     if interrupted and not results:
         raise KeyboardInterrupt
     by_name = {names[path]: result for path, result in results.items()}
     by_name |= {name: Result(Path(name), UNDECIDED, 0, reason) for name, reason in missing.items()}
     rows = [(name, by_name[name]) for name in order if name in by_name]
+    if interrupted and rows_in(output) > len(rows):  # an earlier run got further: its table stays
+        output = beside(output, "interrupted")
     write_submission(output, rows)
     print(table(rows))
     failed = sum(bool(result.reason) for _, result in rows)

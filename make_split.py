@@ -72,8 +72,9 @@ def split(labels: list[Path], faces_root: Path, out: Path, seed: int, fractions:
     shares = parse_fractions(fractions)
     if seed < 0:
         raise ConfigError(f"--seed must be 0 or more; got {seed}")
-    from utils.labels import read_labels  # pandas: slow to import, not for --help
-    from utils.lists import write_list, write_text, write_wsdan_list
+    from utils.files import write_whole  # here, since pandas is slow to import: not for --help
+    from utils.labels import read_labels
+    from utils.lists import write_list, write_wsdan_list
     from utils.split import assign_sets, count_crops, describe
 
     table = read_labels(labels)
@@ -84,7 +85,7 @@ def split(labels: list[Path], faces_root: Path, out: Path, seed: int, fractions:
     out.mkdir(parents=True, exist_ok=True)
     write_list(table, out / "dfdc-data.csv")
     write_wsdan_list(table, out / "dfdc.json")
-    write_text(out / "without-crops.txt", "".join(f"{name}\n" for name in missing))
+    write_whole(out / "without-crops.txt", "".join(f"{name}\n" for name in missing))
     wanted = ", ".join(f"{name} {share:g}" for name, share in shares.items())
     print(f"{drawn:,} originals drawn ({wanted}; seed {seed}), {given:,} in their given sets")
     print(describe(table, shares if drawn else ()))
@@ -131,7 +132,7 @@ def parse_fractions(fractions: list[str]) -> dict[str, float]:
         if not name or name in shares:
             raise ConfigError(f"--fractions: {text!r} names {'no set' if not name else 'a set again'}")
         shares[name] = value
-    if not all(share > 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
+    if not all(0 < share <= 1 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
         raise ConfigError(f"--fractions: shares must be above 0 and sum to 1; got {' '.join(fractions)}")
     return shares
 

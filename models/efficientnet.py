@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from efficientnet_pytorch import EfficientNet
 from torch import nn
 
 EFFICIENTNET_RELEASE = "0.6.3"
@@ -26,4 +25,6 @@ def efficientnet_b3() -> nn.Module:
             f"efficientnet-pytorch {installed} pads differently from {EFFICIENTNET_RELEASE} and gives other "
             f"scores: pip install efficientnet-pytorch=={EFFICIENTNET_RELEASE}"
         )
+    from efficientnet_pytorch import EfficientNet  # here: the other networks need no such package
+
     return EfficientNet.from_name("efficientnet-b3")

@@ -1,6 +1,7 @@
 """best-submission.py as its users run it: files written, exit codes, bad input, interruption and --resume."""
 
 import csv
+import errno
 import importlib.util
 import os
 import shutil
@@ -207,14 +208,18 @@ def test_what_is_asked_for_and_absent_is_a_usage_error(folder, config, tmp_path,
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
-def test_a_full_disk_is_one_line_and_exit_1(main, folder, config, tmp_path):
+def test_a_full_disk_is_one_line_and_exit_1(main, folder, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(Record, "set_aside", lambda self: None)
     (tmp_path / "o.scored.csv").symlink_to("/dev/full")
     code, _, err = main(folder, "--config", config, "--output", tmp_path / "o.csv")
     assert code == 1
     assert err.splitlines()[-1].startswith("error: ") and "No space left" in err and "--resume" in err
     assert not (tmp_path / "o.csv").exists()
 
-    (tmp_path / "final.csv.part").symlink_to("/dev/full")
+    def no_space(source, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("utils.files.os.replace", no_space)
     (tmp_path / "final.csv").write_text("old")
     with pytest.raises(UserError, match="No space left"):
         write_submission(tmp_path / "final.csv", [("a.mp4", Result(Path("a.mp4"), 0.5, 1))])
@@ -237,7 +242,7 @@ def test_ctrl_c_writes_what_was_scored_and_resume_does_the_rest(tmp_path, clip, 
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=600)
-    assert process.returncode == 130 and "Traceback" not in err
+    assert process.returncode == 130 and "Traceback" not in err, err
     scored = rows(output)[1:]
     assert 2 <= len(scored) < 40 and len(rows(record)) == len(scored) + 1
     assert f"stopped: {len(scored)} of 40 scored; the same command with --resume goes on" in out

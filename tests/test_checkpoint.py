@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from utils import checkpoint
 from utils.checkpoint import (
     load_checkpoint,
     load_pretrained,
@@ -248,7 +247,16 @@ def test_checkpoint_round_trip(tmp_path):
     assert os.listdir(path.parent) == ["ckpt-0.pth"]
 
 
-@pytest.mark.parametrize("failing", ["replace", "write"])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.complex64])
+def test_numbers_of_another_kind_are_refused(tmp_path, dtype):
+    net = torch.nn.Linear(2, 2)
+    path = tmp_path / "w.pth"
+    torch.save({name: value.to(dtype) for name, value in net.state_dict().items()}, path)
+    with pytest.raises(WeightsError, match="w.pth: weight holds numbers of another kind"):
+        load_weights(net, path)
+
+
+@pytest.mark.parametrize("failing", ["replace", "open"])
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, failing):
     path = tmp_path / "ckpt.pth"
     save_checkpoint({"epoch": 1}, path)
@@ -256,10 +264,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, 
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    if failing == "replace":
-        monkeypatch.setattr(checkpoint.os, "replace", fail)
-    else:
-        monkeypatch.setattr(checkpoint.Path, "write_bytes", fail)
+    monkeypatch.setattr("utils.files.os.replace" if failing == "replace" else "builtins.open", fail)
     with pytest.raises(OSError, match="No space left"):
         save_checkpoint({"epoch": 2}, path)
     with pytest.raises(OSError, match="No space left"):

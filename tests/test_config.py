@@ -55,7 +55,7 @@ def test_published_xception_config_runs_unchanged(write):
     config = load_config(write(PUBLISHED_XCEPTION), XceptionConfig)
     assert (config.batch_size, config.num_workers, config.n_epoches) == (128, 20, 50)
     assert config.data_root == "/mnt/ssd0/dfdc"
-    assert config.resume_path == ROOT / "output/dfdc-xception/best.pth"
+    assert config.resume == "best.pth" and config.save_dir == str(ROOT / "output/dfdc-xception")
     assert (config.learning_rate, config.momentum, config.weight_decay) == (0.01, 0.9, 1e-4)
     assert (config.step_epochs, config.step_factor, config.real_fraction) == (2, 0.2, 0.25)
     assert config.preprocess.size == 299 and config.preprocess.mean == (0.5, 0.5, 0.5)
@@ -93,9 +93,9 @@ def test_paths_inside_the_ensemble_and_words_that_are_no_path(write, tmp_path, m
 def test_resume_without_a_folder_lies_in_save_dir(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     keys = ["data_root=faces", "save_dir=out"]
-    assert load_config(None, XceptionConfig, [*keys, "resume=a.pth"]).resume_path == tmp_path / "out/a.pth"
-    assert load_config(None, XceptionConfig, [*keys, "resume=./a.pth"]).resume_path == tmp_path / "a.pth"
-    assert load_config(None, XceptionConfig, [*keys, "resume=None"]).resume_path is None
+    assert load_config(None, XceptionConfig, [*keys, "resume=a.pth"]).resume == "a.pth"
+    assert load_config(None, XceptionConfig, [*keys, "resume=./a.pth"]).resume == str(tmp_path / "a.pth")
+    assert load_config(None, XceptionConfig, [*keys, "resume=None"]).resume is None
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,11 @@ def test_wrong_files_are_named(write, text, words):
 
 def test_unreadable_files(tmp_path):
     assert "no.py: can't read this config file" in error_of(tmp_path / "no.py")
-    assert "can't read this config file" in error_of(tmp_path)
+    assert "is a folder or no regular file" in error_of(tmp_path)
+    leaves = tmp_path / "leaves.py"
+    for source in ("raise SystemExit", "raise Exception('odd')", "import sys; sys.exit(0)"):
+        leaves.write_text(source)
+        assert "leaves.py, line 1" in error_of(leaves)
     binary = tmp_path / "clip.py"
     binary.write_bytes(bytes(range(256)))
     assert str(binary) in error_of(binary)

@@ -70,6 +70,21 @@ def test_validation_frames_are_spread_over_the_video_and_the_nearest_crop_stands
     assert [value(four[0, s]) for s in range(4, 8)] == [blue[0], blue[0], blue[1], blue[2]]
 
 
+def test_crops_of_every_tenth_frame_are_all_within_reach(tmp_path):
+    """As make_split.py lists them: n_frame counts the crops, whose numbers go up to 59."""
+    numbers = range(9, 60, 10)
+    for number in numbers:
+        write_crop(tmp_path / "v" / f"{number:03d}.png", number)
+    columns = ["name", "is_fake", "n_frame", "set_name"]
+    table = pd.DataFrame([("v", 0, len(numbers), "train")], columns=columns)
+    strided = find_videos(table, tmp_path, ("train",))[0]
+    blue = {read_crop(tmp_path / "v" / f"{n:03d}.png")[0][0, 0, 2] for n in numbers}
+    # frames 60 * s // 6 = 0, 10, ... 50, and of them the nearest crops
+    assert [value(validation(strided, 6)[0, s]) for s in range(6)] == [9, 9, 19, 29, 39, 49]
+    drawn = FaceDataset(strided, np.array([6]), AsIs, 0, lambda image, *_: image.copy())
+    assert {int(drawn[epoch, s].image[0, 0, 2]) for epoch in range(8) for s in range(6)} == blue
+
+
 def test_validation_hands_over_the_crop_itself(videos):
     sample = validation(videos, 1)[0, 0]
     stored = cv2.imread(str(videos.root / "video0" / "000.png"))[..., ::-1]

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from utils.errors import DataError
-from utils.lists import read_list, read_wsdan_list, write_list, write_text, write_wsdan_list
+from utils.files import write_whole
+from utils.lists import read_list, read_wsdan_list, write_list, write_wsdan_list
 
 TABLE = pd.DataFrame(
     [("a", 0, 9, "val"), ("NA", 1, 12, "x"), ("c", 1, 0, "train"), ("d", 0, 1, "train"), ("e", 1, 5, "test")],
@@ -76,5 +77,5 @@ def test_a_csv_row_without_a_name_is_told_and_one_without_a_set_is_in_none(tmp_p
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     (tmp_path / "l.csv").mkdir()
     with pytest.raises(OSError):
-        write_text(tmp_path / "l.csv", "new")
+        write_whole(tmp_path / "l.csv", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["l.csv"]

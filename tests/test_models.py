@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pretrainedmodels
 import pytest
 import torch
 from fill import fill
 from torch.nn.functional import interpolate
 
-from models import WSDAN, xception
+from models import WSDAN, Xception, xception
 from models.wsdan import attention_pooling, draw_maps, normalised_matrix
 
 KEYS = json.loads((Path(__file__).parent / "golden" / "checkpoint_keys.json").read_text())
@@ -43,6 +44,15 @@ def test_xception_gives_the_golden_logits(golden, faces):
     images = (interpolate(faces, (299, 299), mode="bilinear", align_corners=False) - 0.5) * 2
     logits = fill(xception(2))(images)
     assert relative(logits, golden("classifiers")["xception__logits"]) < 1e-4
+
+
+@torch.inference_mode()
+def test_xception_gives_the_numbers_of_pretrainedmodels():
+    theirs = pretrainedmodels.xception(num_classes=1000, pretrained=None).eval()
+    ours = Xception(num_classes=1000).eval()
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(2, 3, 96, 96)
+    assert relative(ours(images), theirs(images).numpy()) < 1e-5
 
 
 # The b3 golden values carry the rounding of a deep float32 network with gain 2: they are themselves 1.9e-4

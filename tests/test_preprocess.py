@@ -1,5 +1,7 @@
 """Preprocessing: the published numbers, and scoring and training that see the same pixels."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -87,4 +89,13 @@ OTHER = [
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", *OTHER])
 def test_unknown_metadata_is_refused(text):
     with pytest.raises(WeightsError, match="'preprocess' can't be understood"):
+        Preprocess.from_metadata(text)
+
+
+@pytest.mark.parametrize("changed", [
+    {"size": 0}, {"size": 10**6}, {"size": 10}, {"window": [5, 5, 5, 5]}, {"window": [0, 0, 999, 999]},
+    {"std": [0, 1, 1]}, {"mean": [float("nan"), 0, 0]}, {"size": float("inf")}])
+def test_metadata_that_no_network_could_be_fed_by_is_refused(changed):
+    text = json.dumps({**json.loads(Preprocess(224, (0.5,) * 3, (0.5,) * 3).to_metadata()), **changed})
+    with pytest.raises(WeightsError, match="can't be understood"):
         Preprocess.from_metadata(text)

@@ -31,9 +31,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         labels = read_table(args.labels)
+        if not set(labels.values()) <= {0, 1}:
+            raise ValueError(f"{args.labels}: a label must be 0 (real) or 1 (fake)")
         scores = read_table(args.submission)
         not_judged = read_reasons(args.submission.with_name(args.submission.stem + ".errors.csv"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(comparison(labels, scores, not_judged))
@@ -41,8 +43,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def read_table(path: Path) -> dict[str, float]:
-    """The numbers of a table `filename,label`; ValueError naming the file and line if it is another."""
-    with open(path, newline="", encoding="utf-8") as file:
+    """The labels of a table `filename,label`, in 0..1; ValueError naming file and line if it is another."""
+    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
         if reader.fieldnames is None or not {"filename", "label"} <= set(reader.fieldnames):
             raise ValueError(f"{path} has no columns filename,label")
@@ -50,9 +52,11 @@ def read_table(path: Path) -> dict[str, float]:
         for row in reader:
             try:
                 table[row["filename"]] = float(row["label"])
+                if not 0 <= table[row["filename"]] <= 1:
+                    raise ValueError
             except (TypeError, ValueError):
                 raise ValueError(
-                    f"{path}, line {reader.line_num}: label {row['label']!r} is not a number"
+                    f"{path}, line {reader.line_num}: label {row['label']!r} is no number in 0..1"
                 ) from None
     return table
 
@@ -61,8 +65,8 @@ def read_reasons(path: Path) -> dict[str, str]:
     """File name -> why it was not judged, from `<submission>.errors.csv`; empty if there is no such file."""
     if not path.exists():
         return {}
-    with open(path, newline="", encoding="utf-8") as file:
-        return {row["filename"]: row["reason"] for row in csv.DictReader(file)}
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return {row.get("filename", ""): row.get("reason", "") for row in csv.DictReader(file)}
 
 
 def comparison(labels: dict[str, float], scores: dict[str, float], not_judged: dict[str, str]) -> str:

@@ -1,6 +1,6 @@
 """Turn a training checkpoint into a weights file that best-submission.py reads: fp16 safetensors.
 
-    python tools/export_weights.py output/bundled-xception/best.pth external/xception-bundled.safetensors
+    python tools/export_weights.py output/bundled-xception/best.pth external/bundled-xception.safetensors
 
 The file's metadata says what the network expects of a face (`preprocess`) and where the weights come from:
 network, data, seed, epoch and validation figures. Exit codes: 0 written, 1 the disk failed, 2 usage or a
@@ -56,6 +56,12 @@ def export(checkpoint_path: Path, output: Path) -> dict[str, str]:
     config = checkpoint.get("config")
     if checkpoint.get("arch") != "xception" or not isinstance(config, dict):
         raise WeightsError(f"{checkpoint_path}: not written by train-xception.py: it holds no config")
+    if checkpoint["tally"]["step"]:
+        raise WeightsError(f"{checkpoint_path}: saved within an epoch, so its figures are of older weights")
+    needed = ("window", "image_size", "mean", "std", "train_sets", "valid_set", "data_list", "seed")
+    lacking = set(needed) - set(config)
+    if lacking:
+        raise WeightsError(f"{checkpoint_path}: its config lacks {', '.join(sorted(lacking))}")
     window = None if config["window"] is None else tuple(config["window"])
     preprocess = Preprocess(config["image_size"], tuple(config["mean"]), tuple(config["std"]), window)
     figures = {name: round(value, 5) for name, value in checkpoint["metrics"].items()}

@@ -10,7 +10,6 @@ already are kept, so a second run takes no time.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -52,11 +51,11 @@ def detect(frames: list) -> list:
 
 
 def write_labels(path: Path, labels: list[tuple[str, int]]) -> None:
-    """Write (file name, label) pairs as a table `filename,label`; aside first."""
-    aside = path.with_name(path.name + ".part")
+    """Write (file name, label) pairs as a table `filename,label`."""
+    from utils.files import write_whole
+
     lines = ["filename,label", *(f"{name},{label}" for name, label in labels)]
-    aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(aside, path)
+    write_whole(path, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,17 @@ through the same.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 
-import albumentations as A
-import cv2
-import numpy as np
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else each import asks the network for a newer one
 
-from utils.preprocess import Preprocess
+import albumentations as A  # noqa: E402
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+
+from utils.preprocess import Preprocess  # noqa: E402
 
 
 class Augmentation:

@@ -7,7 +7,6 @@ with or without the prefixes `module.` and `model.` that wrappers leave. Nothing
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import re
 import struct
@@ -22,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from utils.errors import WeightsError
+from utils.files import write_whole
 
 WRAPPER_PREFIXES = ("module.", "model.")
 
@@ -127,7 +127,7 @@ def save_state_dict(
             if not torch.isfinite(value).all():
                 raise WeightsError(f"{path}: {name} holds values that are not finite in {dtype}; not written")
         tensors[name] = value.clone(memory_format=torch.contiguous_format)
-    _write_whole(Path(path), safetensors.torch.save(tensors, dict(metadata or {})))
+    write_whole(_make_folder(path), safetensors.torch.save(tensors, dict(metadata or {})))
 
 
 def save_checkpoint(obj: Mapping[str, Any], path: str | Path) -> None:
@@ -137,7 +137,7 @@ def save_checkpoint(obj: Mapping[str, Any], path: str | Path) -> None:
     """
     buffer = io.BytesIO()  # torch hides a full disk behind a RuntimeError of its own, a plain write doesn't
     torch.save(obj, buffer)
-    _write_whole(Path(path), buffer.getbuffer())
+    write_whole(_make_folder(path), buffer.getbuffer())
 
 
 def load_checkpoint(path: str | Path, config_key: str | None = None) -> dict[str, Any]:
@@ -212,6 +212,9 @@ def _check(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], p
         if value.shape != own[name].shape:
             shapes = f"{tuple(value.shape)} in the file, {tuple(own[name].shape)} in the network"
             raise WeightsError(f"{path}: {name} has another shape: {shapes}")
+        if value.is_floating_point() != own[name].is_floating_point() or value.is_complex():
+            kinds = f"{value.dtype} in the file, {own[name].dtype} in the network"
+            raise WeightsError(f"{path}: {name} holds numbers of another kind: {kinds}")
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise WeightsError(f"{path}: {name} holds values that are not finite")
 
@@ -220,12 +223,8 @@ def _some(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
-def _write_whole(path: Path, data: bytes | memoryview) -> None:
-    """Write aside, then move into place; on failure nothing is left behind."""
+def _make_folder(path: str | Path) -> Path:
+    """The path, its folder made."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        aside.write_bytes(data)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    return path

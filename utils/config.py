@@ -26,12 +26,6 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMAND_LINE = "command line"
 T = TypeVar("T")
 
-# What the lines of a config file may raise when they are run.
-_PYTHON_ERRORS = (
-    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError,
-    OSError, RuntimeError, SyntaxError, TypeError, ValueError,
-)  # fmt: skip
-
 
 def load_config(path: str | Path | None, schema: type[T], overrides: Sequence[str] = ()) -> T:
     """The config of the file `path` (None: the schema's defaults), changed by `key=value` overrides.
@@ -95,6 +89,8 @@ def _plain(value: Any) -> Any:
 
 def _execute(path: Path) -> dict[str, Any]:
     """The plain names that the Python file leaves; private names and modules are its own affair."""
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path}: a config file is needed; this is a folder or no regular file")
     try:
         source = path.read_bytes()
     except OSError as error:
@@ -102,7 +98,7 @@ def _execute(path: Path) -> dict[str, Any]:
     names: dict[str, Any] = {"__file__": str(path), "__name__": "config"}
     try:
         exec(compile(source, str(path), "exec"), names)
-    except _PYTHON_ERRORS as error:
+    except (Exception, SystemExit) as error:  # whatever the user's own code raises, he is told where
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else None
         where = f"{path}, line {line}" if line else str(path)
@@ -209,4 +205,7 @@ def _resolve(value: Any, field: Field, base: Path) -> Any:
 
 
 def _absolute(path: str, base: Path) -> str:
-    return os.path.normpath(base / Path(path).expanduser())
+    try:
+        return os.path.normpath(base / Path(path).expanduser())
+    except RuntimeError:  # of a user who isn't there
+        raise ConfigError(f"the path {path!r} begins with the home folder of an unknown user") from None

@@ -15,6 +15,7 @@ import numpy as np
 
 from utils.errors import DataError
 from utils.faces import Face, write_faces_csv
+from utils.files import write_whole
 from utils.video import IMAGE_SUFFIXES, SOURCE_FILE
 
 FACES_FILE = "faces.csv"
@@ -111,11 +112,13 @@ def is_complete(job: Job, settings: Settings) -> bool:
     try:
         note = json.loads((job.folder / SOURCE_FILE).read_text(encoding="utf-8"))
         made = note["every"]
+        if type(made) is not int or made < 1:
+            raise ValueError
     except FileNotFoundError:
         if job.folder.is_dir() and any(_is_crop(name) for name in os.listdir(job.folder)):
             raise DataError(f"{job.folder} holds crops of an unknown video; {_ADVICE}") from None
         return False
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         reason = getattr(error, "strerror", None) or f"{SOURCE_FILE} is damaged"
         raise DataError(f"{job.folder} can't be used ({reason}); {_ADVICE}") from None
     if (note.get("source"), note.get("bytes")) != (wanted["source"], wanted["bytes"]):
@@ -164,12 +167,12 @@ def begin_folder(job: Job, settings: Settings) -> None:
     """Make the folder, incomplete, with the note of whose crops it holds. Raises OSError."""
     job.folder.mkdir(parents=True, exist_ok=True)
     (job.folder / FACES_FILE).unlink(missing_ok=True)
-    _write_aside(job.folder, SOURCE_FILE, json.dumps(_note(job, settings), indent=1).encode())
+    write_whole(job.folder / SOURCE_FILE, json.dumps(_note(job, settings), indent=1))
 
 
 def write_crop_file(folder: Path, frame: int, png: np.ndarray) -> None:
     """Write one crop, (n,) uint8 bytes of a PNG; whole whenever it is there. Raises OSError."""
-    _write_aside(folder, crop_name(frame), png)
+    write_whole(os.path.join(folder, crop_name(frame)), png.data)
 
 
 def finish_folder(job: Job, rows: Iterable[tuple[int, Face]]) -> None:
@@ -177,16 +180,3 @@ def finish_folder(job: Job, rows: Iterable[tuple[int, Face]]) -> None:
     write_faces_csv(job.folder / FACES_FILE, rows)
 
 
-def _write_aside(folder: Path, name: str, data: bytes | np.ndarray) -> None:
-    """Write a hidden file, then move it into place; a failed one is removed."""
-    target = os.path.join(folder, name)
-    aside = os.path.join(folder, f".{name.lstrip('.')}.part")
-    try:
-        with open(aside, "wb") as file:
-            file.write(data)
-        os.replace(aside, target)
-    except OSError as error:
-        error.filename = error.filename or target
-        if os.path.exists(aside):
-            os.unlink(aside)
-        raise

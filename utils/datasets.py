@@ -81,7 +81,9 @@ class FaceDataset(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
-        video, n_frame = self.video_of[index], self.videos.n_frames[self.video_of[index]]
+        video = self.video_of[index]
+        # Crops may be of every tenth frame, or begin late: the list counts them, their numbers go further.
+        n_frame = max(self.videos.n_frames[video], self.videos.frames[video][-1] + 1)
         if self.augmentation is not None:
             frame = rng.integers(max(n_frame, 1))
         else:

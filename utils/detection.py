@@ -137,7 +137,7 @@ def largest_face(scores: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray) -
         return None
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     best = int(np.argmax(areas))
-    return Face(float(scores[best]), boxes[best], landmarks[best])
+    return Face(float(scores[best]), boxes[best].copy(), landmarks[best].copy())  # not all candidates
 
 
 def build_detector(

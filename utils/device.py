@@ -16,6 +16,8 @@ def pick_device(name: str = "auto") -> torch.device:
 
     Raises ConfigError for another name, and for a GPU that isn't there.
     """
+    # "fp32" means it: on newer GPUs torch would round the inputs of convolutions to 10 bits (TF32).
+    torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = name.partition(":")

@@ -13,14 +13,22 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from utils.errors import ConfigError
 
-def start() -> None:
-    """Join the other processes if torchrun started this one: NCCL between GPUs, gloo between CPUs."""
+
+def start(device: str = "auto") -> None:
+    """Join the other processes if torchrun started this one: NCCL between GPUs, gloo between CPUs.
+
+    device: the config's; "auto" takes GPUs if there are any. ConfigError for more processes than GPUs.
+    """
     if "LOCAL_RANK" not in os.environ or dist.is_initialized():
         return
-    if torch.cuda.is_available():
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        if local_rank() >= torch.cuda.device_count():
+            raise ConfigError(f"more processes than the {torch.cuda.device_count()} GPUs of this machine")
         torch.cuda.set_device(local_rank())
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("nccl" if on_gpu else "gloo")
 
 
 def stop() -> None:

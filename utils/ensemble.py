@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from models import WSDAN, xception
 from utils.checkpoint import load_weights
 from utils.device import autocast
-from utils.errors import ConfigError
+from utils.errors import ConfigError, WeightsError
 from utils.preprocess import Preprocess, preprocess_of
 from utils.schemas import SubmissionConfig
 
@@ -90,7 +90,14 @@ def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu")
         raise ConfigError("ensemble is empty; submission-conf/bundled.py shows how to name networks")
     members = []
     for network, weights, weight in config.ensemble:
-        net = NETWORKS[network]()
+        try:
+            net = NETWORKS[network]()
+        except ImportError as error:
+            raise ConfigError(f"ensemble: {network} can't be built: {error}") from None
         metadata = load_weights(net, weights, config_key="ensemble")
-        members.append(Member(net, preprocess_of(network, metadata), weight))
+        try:
+            preprocess = preprocess_of(network, metadata)
+        except WeightsError as error:
+            raise WeightsError(f"{weights}: {error}") from None
+        members.append(Member(net, preprocess, weight))
     return Ensemble(members, device, config.precision)

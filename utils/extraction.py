@@ -1,4 +1,4 @@
-"""Videos in, aligned face crops out: decode -> detect -> align -> PNG, all at once, in bounded memory.
+"""Videos in, aligned face crops out: decode -> detect -> align -> PNG, all at once, frame by frame.
 
 A thread decodes ahead, the caller's thread detects batches of frames that run across videos, and a small
 pool aligns, encodes and writes. What lies in a folder of crops is the affair of `utils.crops`.

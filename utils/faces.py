@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from utils.files import write_whole
 
 # Landmarks are named as seen in the image: the left eye is the one further left in the picture.
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
@@ -37,12 +39,11 @@ class Face:
 
 def write_faces_csv(path: Path, rows: Iterable[tuple[int, Face]]) -> None:
     """Write (frame number, face) pairs; aside first, so the file is whole whenever it exists."""
-    aside = path.with_name(path.name + ".part")
-    with open(aside, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(face.row(frame) for frame, face in rows)
-    os.replace(aside, path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(face.row(frame) for frame, face in rows)
+    write_whole(path, text.getvalue())
 
 
 def read_faces_csv(path: Path) -> list[tuple[int, Face]]:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from utils.errors import DataError
+from utils.files import write_whole
 
 COLUMNS = ("name", "is_fake", "n_frame", "set_name")
 JSON_SETS = ("train", "valid", "test", "test_all")  # those of the published file, in its order
@@ -51,7 +52,7 @@ def crop_numbers(folder: str | Path) -> np.ndarray:
     try:
         with os.scandir(folder) as entries:
             stems = [entry.name[:-4] for entry in entries if entry.name.endswith(".png")]
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file is called so
         return np.empty(0, np.int32)
     return np.array(sorted(int(stem) for stem in stems if stem.isdecimal() and len(stem) > 2), np.int32)
 
@@ -102,7 +103,7 @@ def read_wsdan_list(path: str | Path) -> pd.DataFrame:
 def write_list(table: pd.DataFrame, path: Path) -> None:
     """Write the videos that have crops as `name,is_fake,n_frame,set_name`."""
     rows = table.loc[table["n_frame"] > 0, list(COLUMNS)]
-    write_text(path, rows.to_csv(index=False, lineterminator="\n"))
+    write_whole(path, rows.to_csv(index=False, lineterminator="\n"))
 
 
 def write_wsdan_list(table: pd.DataFrame, path: Path) -> None:
@@ -113,7 +114,7 @@ def write_wsdan_list(table: pd.DataFrame, path: Path) -> None:
         for name, group in rows.groupby(rows["set_name"].replace("val", "valid"), sort=False)
     }
     order = [name for name in JSON_SETS if name in sets] + [name for name in sets if name not in JSON_SETS]
-    write_text(path, json.dumps({name: sets[name] for name in order}) + "\n")
+    write_whole(path, json.dumps({name: sets[name] for name in order}) + "\n")
 
 
 def read_json(path: str | Path) -> object:
@@ -132,17 +133,6 @@ def read_json(path: str | Path) -> object:
         raise DataError(f"{path} can't be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} can't be read as JSON: {error}") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file aside and move it into place, so that it is never half there. Raises OSError."""
-    aside = path.with_name(path.name + ".part")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def find_videos(table: pd.DataFrame, root: str | Path, sets: tuple[str, ...]) -> tuple[Videos, list[str]]:

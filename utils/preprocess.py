@@ -19,6 +19,7 @@ from utils.errors import DataError, WeightsError
 from utils.schemas import FACE_SIZE
 
 METADATA_KEY = "preprocess"
+SMALLEST, LARGEST = 71, 2048  # sides of a network's input: Xception needs 71 pixels
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,24 @@ class Preprocess:
         try:
             entries = json.loads(text)
             window = entries["window"]
-            if entries.get("interpolation", "bilinear") != "bilinear":
-                raise ValueError
-            return cls(
+            value = cls(
                 int(entries["size"]),
                 _floats(entries["mean"]),
                 _floats(entries["std"]),
                 None if window is None else tuple(int(edge) for edge in window),
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+            if entries.get("interpolation", "bilinear") != "bilinear" or not value._is_usable():
+                raise ValueError
+            return value
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise WeightsError(f"the metadata entry {METADATA_KEY!r} can't be understood: {text!r}") from None
+
+    def _is_usable(self) -> bool:
+        """Whether a network could be fed by it; a weights file may say anything."""
+        x1, y1, x2, y2 = self.window or (0, 0, FACE_SIZE, FACE_SIZE)
+        inside = 0 <= x1 < x2 <= FACE_SIZE and 0 <= y1 < y2 <= FACE_SIZE
+        numbers = np.isfinite([*self.mean, *self.std]).all() and min(self.std) > 0
+        return bool(inside and numbers and SMALLEST <= self.size <= LARGEST)
 
     def _bounds(self, height: int, width: int) -> tuple[int, int, int, int]:
         if self.window is None:

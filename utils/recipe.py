@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def train(config: XceptionConfig) -> int:
     0 = trained to the end, 128 + signal = stopped and saved. Raises ConfigError, WeightsError or DataError
     for what can't be used.
     """
-    distributed.start()
+    distributed.start(config.device)
     try:
         device = training_device(config)
         torch.backends.cudnn.benchmark = True  # images have one size
@@ -195,7 +196,7 @@ def fit(
     def after_step() -> None:
         if distributed.any_of(stop.number != 0, device):
             save()
-            stop.check()
+            raise Stopped(stop.number or signal.SIGTERM)  # also where another process got the signal
         elif run is not None and run.due():
             save()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import time
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from torch import nn
 
 from utils.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from utils.errors import ConfigError, WeightsError
+from utils.files import write_whole
 from utils.training import Tally
 
 PUBLISHED_RESUME = "best.pth"
@@ -83,6 +83,9 @@ def resume_path(save_dir: str | Path, resume: str | None) -> Path | None:
         return last if last.is_file() else None
     path = Path(save_dir, resume) if resume else None
     if path is not None and path.is_file():
+        if resume == PUBLISHED_RESUME and last.is_file():
+            print(f"going on from {last}, which is as far as {path} or further")
+            return last
         return path
     if path is not None and resume != PUBLISHED_RESUME:
         raise ConfigError(f"resume: no such file: {path}")
@@ -155,16 +158,22 @@ class RunFolder:
             self.board.flush()
 
     def _rewind_log(self, epoch: int) -> None:
-        """Drop the rows of epochs that are about to be trained again."""
+        """Drop the rows of epochs that are about to be trained again, and one that a killed run left torn."""
         path = self.path / "log.jsonl"
         if not path.exists():
             return
         rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        kept = [line for line in rows if json.loads(line)["epoch"] <= epoch]
+        kept = [line for line in rows if (_epoch_of(line) or math.inf) <= epoch]
         if len(kept) < len(rows):
-            aside = path.with_name(path.name + ".part")
-            aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-            os.replace(aside, path)
+            write_whole(path, "".join(line + "\n" for line in kept))
+
+
+def _epoch_of(line: str) -> int | None:
+    """The epoch that a line of the log is about; None for a line that isn't whole."""
+    try:
+        return int(json.loads(line)["epoch"])
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def restore(

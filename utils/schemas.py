@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.errors import ConfigError
@@ -137,7 +136,8 @@ class XceptionConfig:
         _choice(self, "schedule", ("step", "onecycle"))
         _choice(self, "precision", PRECISIONS)
         _range(self, "batch_size n_epoches step_epochs keep_every max_train_videos max_valid_videos", 1)
-        _range(self, "num_workers seed weight_decay checkpoint_minutes", 0)
+        _range(self, "num_workers weight_decay checkpoint_minutes", 0)
+        _range(self, "seed", 0, 2**63 - 1)
         _range(self, "real_fraction fake_fraction warmup momentum step_factor", 0, 1)
         _range(self, "image_size", 71)
         if not 0 < self.learning_rate < math.inf:
@@ -155,11 +155,6 @@ class XceptionConfig:
                 raise ConfigError(
                     f"window must be x1 < x2, y1 < y2 within 0..{FACE_SIZE}; got {self.window!r}"
                 )
-
-    @property
-    def resume_path(self) -> Path | None:
-        """Where the checkpoint to resume from would lie; None = start anew."""
-        return Path(self.save_dir, self.resume) if self.resume else None
 
     @property
     def preprocess(self) -> Preprocess:

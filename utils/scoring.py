@@ -12,7 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,7 +79,10 @@ def face_crops(reader: FrameReader, detector: FaceDetector, limit: int) -> tuple
     """
     crops: list[np.ndarray] = []
     looked_at = 0
-    with closing(iter(reader)) as frames, ThreadPoolExecutor(max_workers=1) as decoder:
+    frames = iter(reader)
+    with ThreadPoolExecutor(max_workers=1) as decoder, ExitStack() as at_the_end:
+        # In the decoder's thread, after what it still reads: Ctrl-C can't close frames that are in use.
+        at_the_end.callback(decoder.submit, frames.close)
         upcoming = decoder.submit(take, frames, min(FRAMES_AT_ONCE, limit))
         while len(crops) < limit:
             try:
@@ -167,7 +170,7 @@ def score(
         paths = [paths]
     files: dict[Path, Path] = {}  # file -> the folder it is named relative to
     for root in map(Path, paths):
-        for path in find_media(root)[0]:
+        for path in find_media(root, skip_crops=True)[0]:
             files.setdefault(path, root if root.is_dir() else root.parent)
     if not files:
         raise UserError(f"no video or image in {', '.join(map(str, paths)) or 'an empty list of paths'}")

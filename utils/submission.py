@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.config import as_plain
-from utils.errors import ConfigError, UserError
+from utils.errors import ConfigError, UserError, WeightsError
+from utils.files import write_whole
 from utils.schemas import SubmissionConfig
 
 UNDECIDED = 0.5
-_GO_ON = "make room, then go on from what was scored with --resume"
+_GO_ON = "put that right, then go on from what was scored with --resume"
+_ANEW = "run without --resume to start anew, or name another --output"
 # File names need not be valid UTF-8; this writes them as the bytes they are.
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
 RECORD_COLUMNS = ("filename", "probability", "faces", "reason", "warning", "size", "modified", "fingerprint")
@@ -104,7 +106,7 @@ def apply_sample(names: Mapping[Path, str], sample: Sequence[str]) -> tuple[dict
     return chosen, missing
 
 
-def check_output(output: Path) -> None:
+def check_output(output: Path, sample: Path | None = None) -> None:
     """Find out before the long work whether `output` can be written; makes its folder.
 
     Raises ConfigError (not a .csv, a folder) and UserError (the folder can't be made or written to).
@@ -112,8 +114,11 @@ def check_output(output: Path) -> None:
     if output.suffix.lower() != ".csv":
         raise ConfigError(f"--output {output}: the name must end in .csv")
     try:
-        if output.is_dir():
-            raise ConfigError(f"--output {output}: that is a folder; name a file, as {output}/submission.csv")
+        for path in (output, beside(output, "errors"), beside(output, "scored")):
+            if sample is not None and path.exists() and path.samefile(sample):
+                raise ConfigError(f"--output {output}: {path} is the sample, which would be overwritten")
+            if path.is_dir():
+                raise ConfigError(f"--output {output}: {path}: that is a folder; name a file")
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output.parent) as file:
             file.write(b"filename,label\n")
@@ -139,13 +144,9 @@ def write_submission(output: Path, rows: Iterable[tuple[str, Result]]) -> None:
         (beside(output, "errors"), ("filename", "reason"), errors),
         (output, ("filename", "label"), labels),
     ):
-        aside = path.with_name(path.name + ".part")
         try:
-            with open(aside, "w", newline="", **ENCODING) as file:
-                file.write(_csv_lines([columns, *table]))
-            os.replace(aside, path)
+            write_whole(path, _csv_lines([columns, *table]))
         except OSError as error:
-            aside.unlink(missing_ok=True)
             raise UserError(f"{path} can't be written ({error.strerror}); {_GO_ON}") from None
 
 
@@ -166,9 +167,12 @@ def _content(name: str) -> str:
     if not Path(name).is_file():
         return str(name)
     digest = hashlib.sha256()
-    with open(name, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    try:
+        with open(name, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise WeightsError(f"{name}: this weights file can't be read ({error.strerror})") from None
     return digest.hexdigest()
 
 
@@ -195,15 +199,29 @@ class Record:
         for path, name in names.items():
             row = rows.get(name)
             if row and row[5:7] == self._state(path):
-                results[path] = Result(path, float(row[1]), int(row[2]), row[3], row[4])
+                try:
+                    results[path] = Result(path, _probability(row[1]), int(row[2]), row[3], row[4])
+                except ValueError:
+                    raise ConfigError(f"{self.path}: the row of {name} holds no score; {_ANEW}") from None
         self._mode = "a"
         return results
+
+    def set_aside(self) -> Path | None:
+        """Before a new start: move what another run left out of the way; returns where it lies now."""
+        if not self.path.exists():
+            return None
+        old = self.path.with_name(self.path.name + ".old")
+        try:
+            os.replace(self.path, old)
+        except OSError as error:
+            raise UserError(f"{self.path} can't be moved to {old.name} ({error.strerror})") from None
+        return old
 
     def append(self, name: str, result: Result) -> None:
         """Add one result. Raises UserError where the disk fails."""
         known = (name, f"{result.probability:.9f}", result.faces, result.reason, result.warning)
         rows = [(*known, *self._state(result.path), self.fingerprint)]
-        if self._mode == "w" or not self.path.exists():
+        if self._mode == "w" or not self.path.exists() or not self.path.stat().st_size:
             rows.insert(0, RECORD_COLUMNS)
         try:
             # Opened anew each time: closed is written, whatever ends the process.
@@ -224,16 +242,16 @@ class Record:
             return []
         except OSError as error:
             raise ConfigError(f"{self.path} can't be read ({error.strerror}); run without --resume") from None
-        advice = "run without --resume to start anew, or name another --output"
         try:
             header, *rows = csv.reader(io.StringIO(whole.decode(**ENCODING), newline="")) if whole else [[]]
         except csv.Error:
             header, rows = [], []
         if whole and tuple(header) != RECORD_COLUMNS:
-            raise ConfigError(f"{self.path} is not a file that --resume can read; {advice}")
-        if any(row[-1] != self.fingerprint for row in rows if row):
-            raise ConfigError(f"{self.path} was written with another config or other weights; {advice}")
-        return [row for row in rows if len(row) == len(RECORD_COLUMNS)]
+            raise ConfigError(f"{self.path} is not a file that --resume can read; {_ANEW}")
+        rows = [row for row in rows if len(row) == len(RECORD_COLUMNS)]
+        if any(row[-1] != self.fingerprint for row in rows):
+            raise ConfigError(f"{self.path} was written with another config or other weights; {_ANEW}")
+        return rows
 
     @staticmethod
     def _state(path: Path) -> list[str]:
@@ -243,6 +261,22 @@ class Record:
         except OSError:
             return ["", ""]
         return [str(status.st_size), str(status.st_mtime_ns)]
+
+
+def rows_in(path: Path) -> int:
+    """Lines below the first one of a table that may not be there."""
+    try:
+        return max(path.read_bytes().count(b"\n") - 1, 0)
+    except OSError:
+        return 0
+
+
+def _probability(text: str) -> float:
+    """A number in [0, 1]; ValueError for anything else."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError
+    return value
 
 
 def table(rows: Sequence[tuple[str, Result]], ends: int = 25) -> str:

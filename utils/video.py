@@ -26,6 +26,7 @@ MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 # These containers store how many frames they hold; the others have it estimated from length and frame rate.
 _COUNTED_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi"})
 LONGEST_SIDE = 32766  # pixels; the limit of OpenCV's warp
+MOST_PIXELS = 64_000_000  # of a frame; detecting in one takes about 40 times as many bytes
 # A folder of crops says whose they are in this file, so that they are not taken for new images.
 SOURCE_FILE = ".source.json"
 _CROP_NAME = re.compile(r"\d{3,}\.png")
@@ -40,12 +41,12 @@ def find_media(path: str | os.PathLike, skip_crops: bool = False) -> tuple[list[
     file of another kind.
     """
     path = Path(path)
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix.lower() not in MEDIA_SUFFIXES:
             known = " ".join(sorted(suffix[1:] for suffix in MEDIA_SUFFIXES))
             raise UserError(f"{path}: not a video or an image by its suffix; known are {known}")
         return [path], 0
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise UserError(f"{path}: no such file or folder")
     found, left_out = [], 0
     for file in _files_below(path, skip_crops):
@@ -187,6 +188,8 @@ def _check_size(frame: np.ndarray) -> None:
     height, width = frame.shape[:2]
     if max(height, width) > LONGEST_SIDE:
         raise MediaError(f"{width}x{height} pixels; at most {LONGEST_SIDE} a side can be handled")
+    if height * width > MOST_PIXELS:
+        raise MediaError(f"{width}x{height} pixels; at most {MOST_PIXELS // 10**6} million can be handled")
 
 
 def _one_line(error: cv2.error) -> str:

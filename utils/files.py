@@ -1,0 +1,28 @@
+"""Writing files so that each is at every moment the old one or the new one, never half."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+
+def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) -> None:
+    """Write aside, then move into place; text as UTF-8, undecodable file names in it as the bytes they are.
+
+    The aside file has a short hidden name of its own, so that neither long names nor two runs at once get in
+    the way; whatever goes wrong, it is removed. Raises OSError, whose `filename` is `path`.
+    """
+    if isinstance(data, str):
+        data = data.encode("utf-8", "surrogateescape")
+    aside = os.path.join(os.path.dirname(path), f".{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        with open(aside, "wb") as file:
+            file.write(data)
+        os.replace(aside, path)
+    except OSError as error:
+        error.filename, error.filename2 = os.fspath(path), None
+        raise
+    finally:
+        if os.path.lexists(aside):
+            os.unlink(aside)
