@@ -1,12 +1,12 @@
 """The weights that this repository ships: Xception from ImageNet weights, on the inner window of the face.
 
 Data: one aligned crop a video, real and fake alike (11,496 real and 11,418 fake to train). Hardware: 2 CPU
-cores with AVX-512 but without bf16, so fp32. Two stages, because a 160-pixel image is seen twice as fast as
-one of 224: all videos once at 160 pixels, then a part of them at 224 (this file).
+cores with AVX-512 but without bf16, so fp32. Two stages, because a 160-pixel image is seen 1.5 times as fast
+as one of 224: all videos once at 160 pixels, then a part of them at 224 (this file).
 
     python tools/convert_keras_xception.py
     python train-xception.py xception-conf-bundled.py image_size=160 max_train_videos=None seed=0 \\
-        pretrained=external/xception-imagenet-keras.safetensors learning_rate=4e-4 batch_size=32 \\
+        pretrained=external/xception-imagenet-keras.safetensors learning_rate=4e-4 warmup=0.1 batch_size=32 \\
         save_dir=output/bundled-xception-160
     python train-xception.py xception-conf-bundled.py
 """

@@ -1,0 +1,61 @@
+"""The weights that come with the repository: whole, as the table says, and worth something."""
+
+import csv
+import tarfile
+
+import pytest
+
+from utils.checkpoint import read_state_dict
+from utils.config import ROOT, load_config
+from utils.metrics import frame_metrics
+from utils.preprocess import METADATA_KEY, Preprocess
+from utils.schemas import SubmissionConfig
+from utils.scoring import BUNDLED, score
+from utils.weights_table import check, read_table
+
+
+@pytest.fixture(scope="module")
+def config() -> SubmissionConfig:
+    return load_config(BUNDLED, SubmissionConfig)
+
+
+def test_every_bundled_file_is_here_and_is_the_one_in_the_table(config):
+    table = {entry.file: entry for entry in read_table(ROOT / "external/README.md")}
+    for network, path, _ in config.ensemble:
+        entry = table[path.rsplit("/", 1)[-1]]
+        assert (ROOT / "external" / entry.file).stat().st_size <= 45_000_000
+        status = check(entry, ROOT / "external")
+        assert status.present and status.fine and entry.network == network and entry.sha256 != "-"
+
+
+def test_the_file_says_what_the_network_expects_of_a_face(config):
+    for _, path, _ in config.ensemble:
+        _, metadata = read_state_dict(path)
+        preprocess = Preprocess.from_metadata(metadata[METADATA_KEY])
+        assert 224 <= preprocess.size <= 256 and preprocess.window is not None
+
+
+def test_a_real_clip_is_judged_and_its_score_repeats(clip):
+    first, second = (score(clip)["label"].item() for _ in range(2))
+    assert 0 <= first <= 1 and first != 0.5
+    assert first == pytest.approx(second, abs=1e-6)
+
+
+def test_validation_faces_are_told_apart_through_the_whole_road(shared, tmp_path):
+    """80 validation images, detected, aligned and scored as a clip is; chance would be an AUC of 0.5."""
+    faces, folder = shared / "faces", tmp_path / "faces"
+    if not (faces / "val.tar").is_file():
+        pytest.skip("the shared data holds no validation faces")
+    folder.mkdir()
+    with open(faces / "faces.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["set_name"] == "val"]
+    picked = {row["name"]: int(row["is_fake"]) for kind in "01"
+              for row in [row for row in rows if row["is_fake"] == kind][:40]}
+    with tarfile.open(faces / "val.tar") as archive:
+        for name in picked:
+            (folder / f"{name}.jpg").write_bytes(archive.extractfile(f"val/{name}.jpg").read())
+    table = score(folder)
+    judged = table[table["reason"] == ""]
+    labels = [picked[name.removesuffix(".jpg")] for name in judged["filename"]]
+    assert len(judged) >= 75
+    assert frame_metrics(labels, judged["label"])["auc"] > 0.85
