@@ -58,4 +58,4 @@ def test_validation_faces_are_told_apart_through_the_whole_road(shared, tmp_path
     judged = table[table["reason"] == ""]
     labels = [picked[name.removesuffix(".jpg")] for name in judged["filename"]]
     assert len(judged) >= 75
-    assert frame_metrics(labels, judged["label"])["auc"] > 0.85
+    assert frame_metrics(labels, judged["label"])["auc"] > 0.8
