@@ -136,6 +136,13 @@ def test_fewer_samples_than_a_batch_make_one_small_batch():
     assert list(EpochBatches(np.arange(1), 0, 8, rank=1, world=2)) == []
 
 
+def test_what_fills_no_batch_can_make_a_smaller_one():
+    parts = [list(EpochBatches(np.arange(27), 0, 8, rank, 2, drop_last=False)) for rank in range(2)]
+    assert [len(batch) for batch in parts[0]] == [4, 4, 4, 1] == [len(batch) for batch in parts[1]]
+    seen = [index for part in parts for batch in part for _, index in batch]
+    assert sorted(seen) == list(range(26))  # the 27th can't be shared by two
+
+
 def test_balance_draws_as_many_fakes_as_reals_anew():
     labels = np.array([0] * 10 + [1] * 90)
     first, again, second = (epoch_order(labels, 0, epoch, balance=True) for epoch in (0, 0, 1))
@@ -147,7 +154,7 @@ def test_balance_draws_as_many_fakes_as_reals_anew():
 
 
 def test_validation_is_shared_out_without_a_sample_twice():
-    shares = [validation_batches(11, 2, rank, 3) for rank in range(3)]
+    shares = [validation_batches(range(11), 2, rank, 3) for rank in range(3)]
     assert sorted(index for share in shares for batch in share for _, index in batch) == list(range(11))
     assert max(len(batch) for share in shares for batch in share) == 2
 

@@ -7,7 +7,7 @@ workers nor of processes nor a resumed run changes it. A sample is therefore ask
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,13 +80,8 @@ class FaceDataset(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
-        rng = np.random.default_rng((self.seed, epoch, index))
-        video, n_frame = self.video_of[index], self.videos.n_frames[self.video_of[index]]
-        if self.augmentation is not None:
-            frame = rng.integers(max(n_frame, 1))
-        else:
-            frame = n_frame * self.within[index] // self.counts[video]
-        image, broken = self._read(video, frame, rng)
+        rng = self._generator(epoch, index)
+        image, broken = self._read(self.video_of[index], self._frame(epoch, index, rng), rng)
         label = int(self.labels[index])
         if image is None:
             return Sample(None, label, index, broken)
@@ -95,14 +90,30 @@ class FaceDataset(Dataset):
         image = self.augmentation(image, self.preprocess, rng)
         return Sample(self.preprocess.normalise(image), label, index, broken)
 
-    def name(self, index: int) -> str:
-        """The video that the sample at `index` is of."""
-        return self.videos.names[self.video_of[index]]
+    def file(self, epoch: int, index: int) -> str:
+        """The crop that the sample at `index` is in this epoch, if it is readable."""
+        rng = self._generator(epoch, index)
+        candidates = self._candidates(self.video_of[index], self._frame(epoch, index, rng), rng)
+        return str(self._path(*next(candidates)))
+
+    def _generator(self, epoch: int, index: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, epoch, index))
+
+    def _frame(self, epoch: int, index: int, rng: np.random.Generator) -> int:
+        """The frame that is asked for, whether it was cropped or not."""
+        video = self.video_of[index]
+        n_frame = self.videos.n_frames[video]
+        if self.augmentation is not None:
+            return rng.integers(max(n_frame, 1))
+        return n_frame * self.within[index] // self.counts[video]
+
+    def _path(self, name: str, number: int) -> Path:
+        return self.videos.root / name / f"{number:03d}.png"
 
     def _read(self, video: int, frame: int, rng: np.random.Generator) -> tuple[np.ndarray | None, list[str]]:
         broken = []
         for name, number in self._candidates(video, frame, rng):
-            path = self.videos.root / name / f"{number:03d}.png"
+            path = self._path(name, number)
             image, reason = read_crop(path)
             if image is not None:
                 return image, broken
@@ -164,12 +175,18 @@ class EpochBatches(Sampler):
     """Batches of (epoch, index) keys of one process in one epoch, from step `start` on.
 
     `batch_size` counts over all `world` processes, each of which takes its slice of every batch. Samples
-    that fill no batch are left out (they come in another epoch), unless there is no full batch at all.
+    that fill no batch make a smaller one, or with `drop_last` are left out (they come in another epoch),
+    unless there is no full batch at all. All processes' shares of a batch are equal.
     """
 
-    def __init__(self, order: np.ndarray, epoch: int, batch_size: int, rank=0, world=1, start: int = 0):
-        full = min(batch_size, len(order) // world * world)
-        self.batches = [] if full == 0 else order[: len(order) // full * full].reshape(-1, full)  # (N, B)
+    def __init__(
+        self, order: np.ndarray, epoch: int, batch_size: int, rank=0, world=1, start=0, drop_last=True
+    ):
+        usable = len(order) // world * world
+        if drop_last and usable > batch_size:
+            usable = usable // batch_size * batch_size
+        self.batches = [order[at : min(at + batch_size, usable)] for at in range(0, usable, batch_size)]
+        self.size = usable // world  # samples of this process
         self.epoch, self.rank, self.world, self.start = epoch, rank, world, start
 
     def __len__(self) -> int:
@@ -181,9 +198,10 @@ class EpochBatches(Sampler):
             yield [(self.epoch, int(index)) for index in np.array_split(batch, self.world)[self.rank]]
 
 
-def validation_batches(size: int, batch_size: int, rank: int, world: int) -> list[list[tuple[int, int]]]:
-    """Keys of every `world`-th of `size` samples, so that all processes together see each exactly once."""
-    keys = [(0, index) for index in range(rank, size, world)]
+def validation_batches(indices: Sequence[int], batch_size: int, rank: int, world: int
+                       ) -> list[list[tuple[int, int]]]:
+    """Keys of every `world`-th of the samples, so that all processes together see each exactly once."""
+    keys = [(0, int(index)) for index in indices[rank::world]]
     return [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
 
 

@@ -10,17 +10,18 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 
-def start() -> None:
+def start(on_cpu: bool = False) -> None:
     """Join the other processes if torchrun started this one: NCCL between GPUs, gloo between CPUs."""
     if "LOCAL_RANK" not in os.environ or dist.is_initialized():
         return
-    if torch.cuda.is_available():
+    on_gpu = torch.cuda.is_available() and not on_cpu
+    if on_gpu:
         torch.cuda.set_device(local_rank())
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("nccl" if on_gpu else "gloo")
 
 
 def stop() -> None:
@@ -50,10 +51,11 @@ def is_main() -> bool:
 
 
 def parallel(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model, its gradients averaged over the processes; each normalises by its own part of the batch."""
+    """The model, its gradients averaged over the processes; batch norm statistics stay each process's own."""
     if world_size() == 1:
         return model
-    return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+    ids = [device.index] if device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
 
 
 def share_buffers(model: nn.Module) -> None:
@@ -72,19 +74,19 @@ def gather(value: Any) -> list[Any]:
     return values
 
 
-def any_of(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set in any process; all of them learn it at the same call."""
-    if world_size() == 1:
-        return flag
-    value = torch.tensor(float(flag), device=device)
-    dist.all_reduce(value, dist.ReduceOp.MAX)
-    return bool(value.item())
-
-
-def from_main(value: Any) -> Any:
-    """The first process's value."""
+def highest(value: int, device: torch.device) -> int:
+    """The highest of all processes' values; all of them learn it at the same call."""
     if world_size() == 1:
         return value
-    values = [value]
-    dist.broadcast_object_list(values, src=0)
-    return values[0]
+    values = torch.tensor(value, device=device)
+    dist.all_reduce(values, dist.ReduceOp.MAX)
+    return int(values.item())
+
+
+def mean(values: Tensor) -> Tensor:
+    """The mean of a tensor over all processes, the same in each."""
+    if world_size() == 1:
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / world_size()

