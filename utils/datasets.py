@@ -132,6 +132,55 @@ class FaceDataset(Dataset):
             yield self.videos.names[other], rng.choice(self.videos.frames[other])
 
 
+class ScheduledFaces(FaceDataset):
+    """The WS-DAN trainer's samples: 20 of each video, 12 frames apart, one frame on with each epoch.
+
+    Sample s of a video is frame 12 * s + e % 12, where e is the epoch + 2 in training and 1 in validation.
+    """
+
+    SAMPLES, STRIDE = 20, 12
+    TRAIN_START, VALID_PHASE = 2, 1
+
+    def __init__(
+        self, videos: Videos, preprocess: Preprocess, seed: int, augmentation: Augmentation | None = None
+    ):
+        counts = np.full(len(videos), self.SAMPLES)
+        super().__init__(videos, counts, preprocess, seed, augmentation)
+
+    def distinct(self, epoch: int, picks: np.ndarray | None = None) -> np.ndarray:
+        """Samples of the videos at `picks` (None: all) in an epoch, each crop once.
+
+        A video without all the frames that are asked for has fewer samples: the nearest crops stand in.
+        """
+        wanted = self.STRIDE * np.arange(self.SAMPLES) + self._phase(epoch)
+        indices = []
+        for video in range(len(self.videos)) if picks is None else picks:
+            nearest = nearest_places(self.videos.frames[video], wanted)
+            indices.append(video * self.SAMPLES + np.unique(nearest, return_index=True)[1])
+        return np.concatenate(indices)
+
+    def epoch_order(self, epoch: int) -> np.ndarray:
+        """An epoch's samples, shuffled: those of all real videos and of as many fake ones, drawn anew."""
+        rng = np.random.default_rng((self.seed, epoch))
+        reals, fakes = (np.flatnonzero(self.videos.labels == label) for label in (0, 1))
+        drawn = rng.choice(fakes, min(len(reals), len(fakes)), replace=False)
+        return rng.permutation(self.distinct(epoch, np.concatenate([reals, np.sort(drawn)])))
+
+    def _phase(self, epoch: int) -> int:
+        e = self.VALID_PHASE if self.augmentation is None else epoch + self.TRAIN_START
+        return e % self.STRIDE
+
+    def _frame(self, epoch: int, index: int, rng: np.random.Generator) -> int:
+        return self.STRIDE * self.within[index] + self._phase(epoch)
+
+
+def nearest_places(frames: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Places in sorted `frames` of those nearest to each of `wanted`; of two at a distance the lower one."""
+    after = np.searchsorted(frames, wanted).clip(0, len(frames) - 1)
+    before = (after - 1).clip(0)
+    return np.where(np.abs(frames[before] - wanted) <= np.abs(frames[after] - wanted), before, after)
+
+
 def read_crop(path: Path) -> tuple[np.ndarray | None, str]:
     """An aligned face as RGB uint8 (320, 320, 3), or None and the reason why it can't be used."""
     try:

@@ -1,7 +1,7 @@
 """What both training scripts do: start, resume, train, validate, save, stop.
 
 A recipe builds a `Task`, in which everything lies that differs between networks; a config is a
-`TrainingConfig`. See utils/xception_recipe.py.
+`TrainingConfig`. See utils/xception_recipe.py and utils/wsdan_recipe.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The list of training videos (`dfdc-data.csv`), and the crops that are there of them."""
+"""Lists of training videos (`dfdc-data.csv`, `dfdc.json`), and the crops that are there of them."""
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,32 @@ def read_list(path: str | Path) -> pd.DataFrame:
     if not table["is_fake"].isin((0, 1)).all() or not pd.api.types.is_integer_dtype(table["n_frame"]):
         raise DataError(f"{path}: is_fake must be 0 or 1 and n_frame a whole number in every row")
     return table
+
+
+def read_json_list(path: str | Path) -> pd.DataFrame:
+    """The JSON list `{set name: [[video, label], ...]}`, label 1 = fake, as a table like `read_list`'s.
+
+    A video may be in several sets; n_frame, which the file doesn't say, is 0. DataError as of `read_list`.
+    """
+    try:
+        sets = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing (data_list); make_split.py writes it") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} can't be read as JSON: {' '.join(str(error).split())}") from None
+    rows = []
+    if not isinstance(sets, dict) or not all(isinstance(videos, list) for videos in sets.values()):
+        raise DataError(f'{path} is no list of videos: {{"set name": [[video, label], ...], ...}} is needed')
+    for name, videos in sets.items():
+        for place, entry in enumerate(videos):
+            video, label = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
+            if not isinstance(video, str) or not video or label not in (0, 1):
+                raise DataError(
+                    f"{path}: {name}[{place}] is {str(entry)[:80]}; needed is [video, label], "
+                    "label 0 (real) or 1 (fake)"
+                )
+            rows.append((video, int(label), 0, name))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def find_videos(table: pd.DataFrame, root: str | Path, sets: tuple[str, ...]) -> tuple[Videos, list[str]]:

