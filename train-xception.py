@@ -33,9 +33,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         config = load_config(arguments.config, XceptionConfig, arguments.overrides)
-        from utils import recipe  # torch takes seconds to import: not for --help or a wrong config
+        from utils import xception_recipe  # torch takes seconds to import: not for --help or a wrong config
 
-        return recipe.train(config)
+        return xception_recipe.train(config)
     except (ConfigError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -5,7 +5,16 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.augment import AdditiveNoise, CameraNoise, GaussianBlur, Rescale, Sharpen, augmentation
+from utils.augment import (
+    AdditiveNoise,
+    CameraNoise,
+    Emboss,
+    GaussianBlur,
+    MotionBlur,
+    Rescale,
+    Sharpen,
+    augmentation,
+)
 from utils.preprocess import Preprocess
 
 HALF = (0.5, 0.5, 0.5)
@@ -28,14 +37,15 @@ def run(transform: A.ImageOnlyTransform, image: np.ndarray, seed: int = 0) -> np
     return transform(image=image)["image"]
 
 
-@pytest.mark.parametrize("name", ["published", "bundled"])
+@pytest.mark.parametrize("name", ["published", "published-wsdan", "bundled"])
 @pytest.mark.parametrize("preprocess", [SIZE, WINDOW])
 def test_same_state_same_image(face, name, preprocess):
     augment = augmentation(name)
-    images = [augment(face, preprocess, np.random.default_rng((0, seed))) for seed in (1, 2, 1)]
+    seeds = [*range(16), 15]
+    images = [augment(face, preprocess, np.random.default_rng((0, seed))) for seed in seeds]
     assert images[0].shape == (preprocess.size, preprocess.size, 3) and images[0].dtype == np.uint8
-    assert np.array_equal(images[0], images[2])
-    assert not np.array_equal(images[0], images[1])
+    assert np.array_equal(images[16], images[15])
+    assert len({image.tobytes() for image in images}) >= 4  # "published-wsdan" leaves half of them alone
 
 
 def test_the_crop_itself_is_left_alone(face):
@@ -136,3 +146,85 @@ def test_rescale_takes_away_detail_and_keeps_the_size(face):
     assert small.shape == face.shape
     assert cv2.Laplacian(small, cv2.CV_64F).var() < 0.5 * cv2.Laplacian(face, cv2.CV_64F).var()
     assert run(Rescale((0.3, 0.3)), face[:1, :1]).shape == (1, 1, 3)
+
+
+def plain_share(name: str, count: int = 400) -> tuple[float, float]:
+    """Shares of images that come out as they went in, and of those that come out flipped and otherwise so."""
+    augment, size = augmentation(name), Preprocess(16, HALF, HALF)
+    image = np.random.default_rng(0).integers(60, 180, (320, 320, 3)).astype(np.uint8)
+    plain = size.resize(image)
+    outcomes = [augment(image, size, np.random.default_rng(seed)) for seed in range(count)]
+    same = sum(np.array_equal(outcome, plain) for outcome in outcomes)
+    flipped = sum(np.array_equal(outcome, plain[:, ::-1]) for outcome in outcomes)
+    return same / count, flipped / count
+
+
+def test_published_wsdan_leaves_half_of_the_images_alone_and_flips_a_quarter():
+    """Without a flip nor anything else: 0.5 + 0.5 * 0.5 * 0.8^3 * 0.4 * 0.9 = 0.546; flipped alone: 0.046."""
+    same, flipped = plain_share("published-wsdan", 600)
+    assert same == pytest.approx(0.546, abs=0.06)
+    assert flipped == pytest.approx(0.046, abs=0.03)
+
+
+def test_published_wsdan_probabilities_and_weights():
+    whole = augmentation("published-wsdan").after
+    assert whole.p == 0.5
+    assert [transform.p for transform in whole.transforms] == [0.5, 0.2, 0.2, 0.2, 0.6, 0.1]
+    noise, blur, light = (whole.transforms[place] for place in (1, 2, 4))
+    assert noise.transforms_ps == pytest.approx([0.5, 0.5])
+    assert blur.transforms_ps == pytest.approx([0.25, 0.5, 0.25])
+    assert light.transforms_ps == pytest.approx([0.25] * 4)
+    plane, channels = noise.transforms
+    assert plane.spread == pytest.approx((2.55, 12.75)) and not plane.of_variance and not plane.per_channel
+    assert channels.spread == (10, 50) and channels.of_variance and channels.per_channel
+    assert (light.transforms[1].alpha, light.transforms[1].lightness) == ((0.2, 0.5), (0.5, 1.0))
+    assert (light.transforms[2].alpha, light.transforms[2].strength) == ((0.2, 0.5), (0.2, 0.7))
+
+
+def test_emboss_is_the_blend_of_the_formula(face):
+    alpha, s = 0.4, 0.6
+    kernel = np.array([[-1 - s, -s, 0], [-s, 1, s], [0, s, 1 + s]])
+    image = face.astype(np.float64)
+    blend = (1 - alpha) * image + alpha * cv2.filter2D(image, -1, kernel)
+    embossed = run(Emboss((alpha, alpha), (s, s)), face)
+    assert np.abs(embossed - blend.clip(0, 255)).max() <= 0.51  # rounding
+
+
+def test_motion_blur_is_the_mean_over_a_line():
+    blur, sizes = MotionBlur((3, 7)), set()
+    for _ in range(200):
+        kernel = blur.get_params()["kernel"]
+        sizes.add(kernel.shape)
+        used = kernel[kernel > 0]
+        assert used.sum() == pytest.approx(1, abs=1e-6) and np.ptp(used) == 0
+        # a line between two different cells, drawn without gaps
+        rows, columns = np.nonzero(kernel)
+        assert 2 <= len(used) == max(np.ptp(rows), np.ptp(columns)) + 1
+    assert sizes == {(3, 3), (5, 5), (7, 7)}
+    dot = np.zeros((15, 15, 3), np.uint8)
+    dot[7, 7] = 210
+    assert run(blur, dot)[..., 0].sum() == pytest.approx(210, abs=7)  # rounding of up to seven pixels
+
+
+def test_blur_is_a_mean_of_nine(face):
+    assert np.array_equal(run(A.Blur((3, 3)), face), cv2.blur(face, (3, 3)))
+
+
+def test_hue_saturation_value_adds_to_each_and_hue_goes_round():
+    """Of OpenCV's 8-bit HSV: hue in 0..179, the others clipped to 0..255."""
+    image = np.random.default_rng(1).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+    shifted = run(A.HueSaturationValue((20, 20), (30, 30), (-20, -20)), image)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(int) + (20, 30, -20)
+    hsv[..., 0] %= 180
+    expected = cv2.cvtColor(hsv.clip(0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB)
+    assert np.abs(shifted.astype(int) - expected).max() <= 1
+
+
+def test_hue_saturation_value_is_drawn_within_the_published_limits():
+    transform = A.HueSaturationValue(20, 30, 20, p=0.2)
+    limits = (transform.hue_shift_limit, transform.sat_shift_limit, transform.val_shift_limit)
+    assert limits == ((-20, 20), (-30, 30), (-20, 20))
+
+
+def test_flip_is_a_mirror(face):
+    assert np.array_equal(run(A.HorizontalFlip(), face), face[:, ::-1])

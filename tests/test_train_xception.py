@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +14,14 @@ import numpy as np
 import pytest
 import torch
 from fill import fill
+from processes import run_processes
 from torch import nn
 
 from models import xception
-from utils import recipe, runs
+from utils import engine, runs, training
+from utils import xception_recipe as recipe
 from utils.checkpoint import load_checkpoint, save_checkpoint, save_weights
-from utils.config import as_plain, load_config
+from utils.config import load_config
 from utils.datasets import FaceDataset
 from utils.errors import ConfigError, DataError, WeightsError
 from utils.schemas import XceptionConfig
@@ -161,7 +162,7 @@ def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, caps
     broken = config(data, tmp_path / "broken", **changes)
     assert recipe.train(broken) == 128 + signal.SIGTERM
     assert "resume=auto" in capsys.readouterr().err
-    assert load_checkpoint(tmp_path / "broken" / "last.pth")["tally"]["step"] == 3
+    assert load_checkpoint(tmp_path / "broken" / "last.pth")["tallies"][0]["step"] == 3
     assert recipe.train(broken) == 128 + signal.SIGTERM
     assert recipe.train(broken) == 0
 
@@ -178,16 +179,16 @@ def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, caps
 
 def test_stopped_while_validating_goes_on_with_validating(data, tmp_path, tiny, monkeypatch):
     recipe.train(config(data, tmp_path / "whole", n_epoches=1))
-    evaluate = recipe.evaluate
+    evaluate = engine.evaluate
 
     def interrupted(*arguments, **keywords):
         os.kill(os.getpid(), signal.SIGINT)
         return evaluate(*arguments, **keywords)
 
-    monkeypatch.setattr(recipe, "evaluate", interrupted)
+    monkeypatch.setattr(engine, "evaluate", interrupted)
     assert recipe.train(config(data, tmp_path / "broken", n_epoches=1)) == 130
     assert load_checkpoint(tmp_path / "broken" / "last.pth")["epoch"] == 0
-    monkeypatch.setattr(recipe, "evaluate", evaluate)
+    monkeypatch.setattr(engine, "evaluate", evaluate)
     assert recipe.train(config(data, tmp_path / "broken", n_epoches=1)) == 0
     whole, resumed = (load_checkpoint(tmp_path / name / "best.pth") for name in ("whole", "broken"))
     assert_equal(whole["state_dict"], resumed["state_dict"])
@@ -295,11 +296,7 @@ def test_two_processes_train_as_one(data, tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(recipe, "xception", NoNormNet)
     changes = {"max_valid_videos": 3, "num_workers": 2, "n_epoches": 1}
     recipe.train(config(data, tmp_path / "one", **changes))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = (as_plain(config(data, tmp_path / "two", **changes)), port)
-    torch.multiprocessing.spawn(train_process, arguments, nprocs=2)
+    assert run_processes(train_process, config(data, tmp_path / "two", **changes)) == [0, 0]
     one, two = (load_checkpoint(tmp_path / name / "last.pth") for name in ("one", "two"))
     for name, value in one["state_dict"].items():
         assert torch.allclose(value, two["state_dict"][name], atol=1e-6), name
@@ -308,15 +305,42 @@ def test_two_processes_train_as_one(data, tmp_path, tiny, monkeypatch):
         assert together[key] == pytest.approx(alone[key], abs=1e-5), key
 
 
-def train_process(rank: int, values: dict, port: int) -> None:
-    """What torchrun does for each process."""
-    os.environ |= {
-        "LOCAL_RANK": str(rank), "RANK": str(rank), "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-    }  # fmt: skip
-    torch.set_num_threads(1)
+def train_process(values: dict) -> int:
     recipe.xception = NoNormNet
-    assert recipe.train(XceptionConfig(**values)) == 0
+    return recipe.train(XceptionConfig(**values))
+
+
+def stopped_process(values: dict) -> int:
+    """A SIGTERM to the second process alone, after its second step."""
+    seed_step = training.seed_step
+
+    def killing(seed: int, epoch: int, step: int) -> None:
+        if step == 1 and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGTERM)
+        seed_step(seed, epoch, step)
+
+    training.seed_step = killing
+    recipe.xception = TinyNet
+    return recipe.train(XceptionConfig(**values))
+
+
+def tiny_process(values: dict) -> int:
+    recipe.xception = TinyNet
+    return recipe.train(XceptionConfig(**values))
+
+
+def test_two_processes_stopped_and_resumed_are_unbroken(data, tmp_path):
+    whole, broken = (config(data, tmp_path / name, n_epoches=1) for name in ("whole", "broken"))
+    assert run_processes(tiny_process, whole) == [0, 0]
+    assert run_processes(stopped_process, broken) == [128 + signal.SIGTERM] * 2
+    assert len(load_checkpoint(tmp_path / "broken" / "last.pth")["tallies"]) == 2
+    assert run_processes(tiny_process, broken) == [0, 0]
+    whole, resumed = (load_checkpoint(tmp_path / name / "last.pth") for name in ("whole", "broken"))
+    assert_equal(whole["state_dict"], resumed["state_dict"])
+    assert_equal(whole["optimizer"], resumed["optimizer"])
+    assert whole["metrics"] == resumed["metrics"]
+    logs = [log_of(tmp_path / name)[0] for name in ("whole", "broken")]
+    assert logs[0]["train_loss"] == logs[1]["train_loss"]
 
 
 def test_errors_are_one_line_with_their_exit_code(data, tmp_path, capsys):

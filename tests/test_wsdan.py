@@ -6,7 +6,7 @@ from fill import fill
 from torch.nn.functional import normalize
 
 from models import WSDAN
-from utils.wsdan import center_loss, draw_theta, training_losses, updated_centers
+from utils.wsdan import FeatureCenters, center_loss, draw_theta, training_losses, updated_centers
 
 MEAN = torch.tensor([0.4479, 0.3744, 0.3473]).view(3, 1, 1)
 STD = torch.tensor([0.2537, 0.2502, 0.2424]).view(3, 1, 1)
@@ -89,3 +89,49 @@ def test_a_sampled_step_is_repeatable_and_leaves_the_given_centres_alone():
         totals.append(step["total"].item())
         assert not centers.any() and step["centers"].any() and not step["centers"].requires_grad
     assert totals[0] == totals[1]
+
+
+@pytest.mark.parametrize("spread", [0.02, 30.0])
+def test_centres_with_a_scale_are_the_published_doubled_ones(spread):
+    """Bit for bit over 60 epochs, whether features lie close together (centres grow) or not (they don't)."""
+    torch.manual_seed(0)
+    doubled, centers = torch.zeros(2, 12), FeatureCenters(2, 12)
+    means = torch.randn(2, 12)
+    for _ in range(60):
+        for _ in range(3):
+            labels = torch.randint(0, 2, (6,))
+            features = normalize(means[labels] + spread * torch.randn(6, 12), dim=1)
+            loss, away = center_loss(features, doubled, labels)
+            ours, our_away = center_loss(features, centers.values, labels)
+            assert torch.equal(loss, ours) and torch.equal(away, our_away)
+            doubled = updated_centers(doubled, labels, away, 0.05)
+            centers.values = updated_centers(centers.values, labels, our_away, centers.step_size(0.05))
+        doubled = 2 * doubled
+        centers.grow()
+        assert torch.equal(centers.values.double() * centers.scale[:, None], doubled.double())
+    assert (centers.scale > 1).all() == (spread < 1)
+    assert centers.values.norm(dim=1).max() <= 2.0**31
+
+
+def test_the_scale_outlives_the_doubled_centres():
+    """From 2^65 on a doubled centre has unit length 0, and at 2^128 it is no number."""
+    centers = FeatureCenters(2, 4)
+    centers.values, labels = torch.ones(2, 4), torch.tensor([0, 1])
+    assert not normalize(centers.values * 2.0**70, dim=1).any()
+    for _ in range(2000):
+        centers.grow()
+    away = center_loss(normalize(torch.randn(2, 4)), centers.values, labels)[1]
+    centers.values = updated_centers(centers.values, labels, away, centers.step_size(0.05))
+    assert torch.equal(normalize(centers.values, dim=1), torch.full((2, 4), 0.5))
+    assert torch.isfinite(centers.scale).all()
+
+
+def test_stored_centres_must_be_of_these_classes_and_features():
+    centers = FeatureCenters(2, 4)
+    centers.load(torch.ones(2, 4), torch.tensor([8.0, 2.0]))
+    assert centers.scale.tolist() == [8, 2] and centers.values.sum() == 8
+    centers.load(torch.ones(2, 4))
+    assert centers.scale.tolist() == [1, 1]
+    for bad in (torch.ones(3, 4), torch.ones(2, 5), torch.full((2, 4), float("inf"))):
+        with pytest.raises(ValueError, match="feature_center or its scale has the shape"):
+            centers.load(bad)

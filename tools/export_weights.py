@@ -4,7 +4,7 @@
 
 The file's metadata says what the network expects of a face (`preprocess`) and where the weights come from:
 network, data, seed, epoch and validation figures. Exit codes: 0 written, 1 the disk failed, 2 usage or a
-file that is no checkpoint of train-xception.py.
+file that is no checkpoint of train-xception.py or train-wsdan.py.
 """
 
 from __future__ import annotations
@@ -45,29 +45,31 @@ def main(argv: list[str] | None = None) -> int:
 
 def export(checkpoint_path: Path, output: Path) -> dict[str, str]:
     """Write the weights; returns their metadata. WeightsError for another file than our own checkpoints."""
-    from models import xception
     from utils.checkpoint import load_checkpoint, load_weights, save_weights
+    from utils.ensemble import NETWORKS
     from utils.errors import WeightsError
     from utils.preprocess import METADATA_KEY, Preprocess
 
-    model = xception(num_classes=2)
-    load_weights(model, checkpoint_path)
     checkpoint = load_checkpoint(checkpoint_path)
-    config = checkpoint.get("config")
-    if checkpoint.get("arch") != "xception" or not isinstance(config, dict):
-        raise WeightsError(f"{checkpoint_path}: not written by train-xception.py: it holds no config")
-    if checkpoint["tally"]["step"]:
+    network, config = checkpoint.get("arch"), checkpoint.get("config")
+    if network not in NETWORKS or not isinstance(config, dict):
+        raise WeightsError(f"{checkpoint_path}: not written by our training: it holds no config")
+    model = NETWORKS[network]()
+    load_weights(model, checkpoint_path)
+    if any(tally["step"] for tally in checkpoint.get("tallies", [])):
         raise WeightsError(f"{checkpoint_path}: saved within an epoch, so its figures are of older weights")
     needed = ("window", "image_size", "mean", "std", "train_sets", "valid_set", "data_list", "seed")
     lacking = set(needed) - set(config)
     if lacking:
         raise WeightsError(f"{checkpoint_path}: its config lacks {', '.join(sorted(lacking))}")
     window = None if config["window"] is None else tuple(config["window"])
-    preprocess = Preprocess(config["image_size"], tuple(config["mean"]), tuple(config["std"]), window)
+    size = config["image_size"]
+    size = size if isinstance(size, int) else size[0]
+    preprocess = Preprocess(size, tuple(config["mean"]), tuple(config["std"]), window)
     figures = {name: round(value, 5) for name, value in checkpoint["metrics"].items()}
     trained, validated = "+".join(config["train_sets"]), config["valid_set"]
     metadata = {
-        "network": "xception",
+        "network": network,
         METADATA_KEY: preprocess.to_metadata(),
         "data": f"{Path(config['data_list']).name}: trained on {trained}, validated on {validated}",
         "epoch": str(checkpoint["epoch"]),

@@ -1,4 +1,4 @@
-"""Augmentation of aligned faces for training: "published" (the DFDC recipe) and "bundled" (our own weights).
+"""Augmentation of aligned faces for training: the two published recipes and that of our bundled weights.
 
 An `Augmentation` takes the aligned face, uint8 RGB (320, 320, 3), to the network's size: transforms in the
 frame of the aligned face, then `Preprocess.resize`, then transforms at the network's size. Both labels go
@@ -23,8 +23,9 @@ from utils.preprocess import Preprocess  # noqa: E402
 class Augmentation:
     """Transforms `before` and `after` the resize; the same generator state gives the same image."""
 
-    def __init__(self, before: Sequence[A.BasicTransform | A.BaseCompose], after: Sequence = ()):
-        self.before, self.after = A.Compose(list(before)), A.Compose(list(after))
+    def __init__(self, before: Sequence[A.BasicTransform | A.BaseCompose], after: Sequence = (), p=1.0):
+        """p: probability of `after` as a whole."""
+        self.before, self.after = A.Compose(list(before)), A.Compose(list(after), p=p)
 
     def __call__(self, face: np.ndarray, preprocess: Preprocess, rng: np.random.Generator) -> np.ndarray:
         """Aligned face, uint8 RGB (320, 320, 3) -> augmented, uint8 RGB (size, size, 3)."""
@@ -36,8 +37,8 @@ class Augmentation:
 
 
 def augmentation(name: str) -> Augmentation:
-    """The augmentation called "published" or "bundled"."""
-    return {"published": published, "bundled": bundled}[name]()
+    """The augmentation called "published" (Xception's), "published-wsdan" or "bundled"."""
+    return {"published": published, "published-wsdan": published_wsdan, "bundled": bundled}[name]()
 
 
 def published() -> Augmentation:
@@ -58,6 +59,39 @@ def published() -> Augmentation:
             A.RandomBrightnessContrast(0.2, 0.2, p=0.2),
             A.ToSepia(p=0.1),
         ]
+    )
+
+
+def published_wsdan() -> Augmentation:
+    """The published WS-DAN list: at the network's size, and with probability 0.5 as a whole."""
+    # The p of transforms inside OneOf are its weights; the chosen one always runs.
+    return Augmentation(
+        before=[],
+        after=[
+            A.HorizontalFlip(p=0.5),
+            A.OneOf(
+                [
+                    AdditiveNoise((0.01 * 255, 0.05 * 255), per_channel=False),
+                    AdditiveNoise((10, 50), of_variance=True),
+                ],
+                p=0.2,
+            ),
+            A.OneOf(
+                [MotionBlur((3, 7), p=0.25), GaussianBlur((3, 7), p=0.5), A.Blur((3, 3), p=0.25)], p=0.2
+            ),
+            A.HueSaturationValue(20, 30, 20, p=0.2),
+            A.OneOf(
+                [
+                    A.RandomBrightnessContrast(0.2, 0.0),
+                    Sharpen((0.2, 0.5), (0.5, 1.0)),
+                    Emboss((0.2, 0.5), (0.2, 0.7)),
+                    A.RandomBrightnessContrast(0.2, 0.2),
+                ],
+                p=0.6,
+            ),
+            A.ToSepia(p=0.1),
+        ],
+        p=0.5,
     )
 
 
@@ -119,6 +153,27 @@ class GaussianBlur(A.ImageOnlyTransform):
         return cv2.GaussianBlur(img, (size, size), 0)
 
 
+class MotionBlur(A.ImageOnlyTransform):
+    """Mean over a straight line between two different cells of an odd square kernel, its size in a range."""
+
+    def __init__(self, kernel: tuple[int, int], p: float = 0.5):
+        super().__init__(p=p)
+        self.kernel = kernel
+
+    def get_params(self) -> dict:
+        """The kernel, float32 (size, size), of sum 1."""
+        size = self.py_random.randrange(self.kernel[0], self.kernel[1] + 1, 2)
+        draw = self.py_random
+        x1, x2 = draw.randrange(size), draw.randrange(size)
+        y1, y2 = draw.sample(range(size), 2) if x1 == x2 else (draw.randrange(size), draw.randrange(size))
+        line = np.zeros((size, size), np.uint8)
+        cv2.line(line, (x1, y1), (x2, y2), 1)
+        return {"kernel": line.astype(np.float32) / line.sum()}
+
+    def apply(self, img: np.ndarray, kernel: np.ndarray, **params) -> np.ndarray:
+        return cv2.filter2D(img, -1, kernel)
+
+
 class Sharpen(A.ImageOnlyTransform):
     """(1 - alpha) * image + alpha * (the image through [-1 ... 8 + lightness ... -1])."""
 
@@ -131,6 +186,24 @@ class Sharpen(A.ImageOnlyTransform):
         alpha, lightness = self.py_random.uniform(*self.alpha), self.py_random.uniform(*self.lightness)
         kernel = np.full((3, 3), -alpha, np.float32)
         kernel[1, 1] = (1 - alpha) + alpha * (8 + lightness)
+        return {"kernel": kernel}
+
+    def apply(self, img: np.ndarray, kernel: np.ndarray, **params) -> np.ndarray:
+        return cv2.filter2D(img, -1, kernel)
+
+
+class Emboss(A.ImageOnlyTransform):
+    """(1 - alpha) * image + alpha * (the image through [[-1-s, -s, 0], [-s, 1, s], [0, s, 1+s]])."""
+
+    def __init__(self, alpha: tuple[float, float], strength: tuple[float, float], p: float = 0.5):
+        super().__init__(p=p)
+        self.alpha, self.strength = alpha, strength
+
+    def get_params(self) -> dict:
+        """The kernel of the blend, float32 (3, 3)."""
+        alpha, s = self.py_random.uniform(*self.alpha), self.py_random.uniform(*self.strength)
+        kernel = alpha * np.array([[-1 - s, -s, 0], [-s, 1, s], [0, s, 1 + s]], np.float32)
+        kernel[1, 1] += 1 - alpha
         return {"kernel": kernel}
 
     def apply(self, img: np.ndarray, kernel: np.ndarray, **params) -> np.ndarray:

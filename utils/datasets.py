@@ -7,7 +7,7 @@ workers nor of processes nor a resumed run changes it. A sample is therefore ask
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,15 +80,8 @@ class FaceDataset(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
-        rng = np.random.default_rng((self.seed, epoch, index))
-        video = self.video_of[index]
-        # Crops may be of every tenth frame, or begin late: the list counts them, their numbers go further.
-        n_frame = max(self.videos.n_frames[video], self.videos.frames[video][-1] + 1)
-        if self.augmentation is not None:
-            frame = rng.integers(max(n_frame, 1))
-        else:
-            frame = n_frame * self.within[index] // self.counts[video]
-        image, broken = self._read(video, frame, rng)
+        rng = self._generator(epoch, index)
+        image, broken = self._read(self.video_of[index], self._frame(epoch, index, rng), rng)
         label = int(self.labels[index])
         if image is None:
             return Sample(None, label, index, broken)
@@ -97,14 +90,31 @@ class FaceDataset(Dataset):
         image = self.augmentation(image, self.preprocess, rng)
         return Sample(self.preprocess.normalise(image), label, index, broken)
 
-    def name(self, index: int) -> str:
-        """The video that the sample at `index` is of."""
-        return self.videos.names[self.video_of[index]]
+    def file(self, epoch: int, index: int) -> str:
+        """The crop that the sample at `index` is in this epoch, if it is readable."""
+        rng = self._generator(epoch, index)
+        candidates = self._candidates(self.video_of[index], self._frame(epoch, index, rng), rng)
+        return str(self._path(*next(candidates)))
+
+    def _generator(self, epoch: int, index: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, epoch, index))
+
+    def _frame(self, epoch: int, index: int, rng: np.random.Generator) -> int:
+        """The frame that is asked for, whether it was cropped or not."""
+        video = self.video_of[index]
+        # Crops may be of every tenth frame, or begin late: the list counts them, their numbers go further.
+        n_frame = max(self.videos.n_frames[video], self.videos.frames[video][-1] + 1)
+        if self.augmentation is not None:
+            return rng.integers(max(n_frame, 1))
+        return n_frame * self.within[index] // self.counts[video]
+
+    def _path(self, name: str, number: int) -> Path:
+        return self.videos.root / name / f"{number:03d}.png"
 
     def _read(self, video: int, frame: int, rng: np.random.Generator) -> tuple[np.ndarray | None, list[str]]:
         broken = []
         for name, number in self._candidates(video, frame, rng):
-            path = self.videos.root / name / f"{number:03d}.png"
+            path = self._path(name, number)
             image, reason = read_crop(path)
             if image is not None:
                 return image, broken
@@ -121,6 +131,55 @@ class FaceDataset(Dataset):
         alike = np.flatnonzero(self.videos.labels == self.videos.labels[video])
         for other in rng.permutation(alike[alike != video])[:OTHER_VIDEOS]:
             yield self.videos.names[other], rng.choice(self.videos.frames[other])
+
+
+class ScheduledFaces(FaceDataset):
+    """The WS-DAN trainer's samples: 20 of each video, 12 frames apart, one frame on with each epoch.
+
+    Sample s of a video is frame 12 * s + e % 12, where e is the epoch + 2 in training and 1 in validation.
+    """
+
+    SAMPLES, STRIDE = 20, 12
+    TRAIN_START, VALID_PHASE = 2, 1
+
+    def __init__(
+        self, videos: Videos, preprocess: Preprocess, seed: int, augmentation: Augmentation | None = None
+    ):
+        counts = np.full(len(videos), self.SAMPLES)
+        super().__init__(videos, counts, preprocess, seed, augmentation)
+
+    def distinct(self, epoch: int, picks: np.ndarray | None = None) -> np.ndarray:
+        """Samples of the videos at `picks` (None: all) in an epoch, each crop once.
+
+        A video without all the frames that are asked for has fewer samples: the nearest crops stand in.
+        """
+        wanted = self.STRIDE * np.arange(self.SAMPLES) + self._phase(epoch)
+        indices = []
+        for video in range(len(self.videos)) if picks is None else picks:
+            nearest = nearest_places(self.videos.frames[video], wanted)
+            indices.append(video * self.SAMPLES + np.unique(nearest, return_index=True)[1])
+        return np.concatenate(indices)
+
+    def epoch_order(self, epoch: int) -> np.ndarray:
+        """An epoch's samples, shuffled: those of all real videos and of as many fake ones, drawn anew."""
+        rng = np.random.default_rng((self.seed, epoch))
+        reals, fakes = (np.flatnonzero(self.videos.labels == label) for label in (0, 1))
+        drawn = rng.choice(fakes, min(len(reals), len(fakes)), replace=False)
+        return rng.permutation(self.distinct(epoch, np.concatenate([reals, np.sort(drawn)])))
+
+    def _phase(self, epoch: int) -> int:
+        e = self.VALID_PHASE if self.augmentation is None else epoch + self.TRAIN_START
+        return e % self.STRIDE
+
+    def _frame(self, epoch: int, index: int, rng: np.random.Generator) -> int:
+        return self.STRIDE * self.within[index] + self._phase(epoch)
+
+
+def nearest_places(frames: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Places in sorted `frames` of those nearest to each of `wanted`; of two at a distance the lower one."""
+    after = np.searchsorted(frames, wanted).clip(0, len(frames) - 1)
+    before = (after - 1).clip(0)
+    return np.where(np.abs(frames[before] - wanted) <= np.abs(frames[after] - wanted), before, after)
 
 
 def read_crop(path: Path) -> tuple[np.ndarray | None, str]:
@@ -166,12 +225,18 @@ class EpochBatches(Sampler):
     """Batches of (epoch, index) keys of one process in one epoch, from step `start` on.
 
     `batch_size` counts over all `world` processes, each of which takes its slice of every batch. Samples
-    that fill no batch are left out (they come in another epoch), unless there is no full batch at all.
+    that fill no batch make a smaller one, or with `drop_last` are left out (they come in another epoch),
+    unless there is no full batch at all. All processes' shares of a batch are equal.
     """
 
-    def __init__(self, order: np.ndarray, epoch: int, batch_size: int, rank=0, world=1, start: int = 0):
-        full = min(batch_size, len(order) // world * world)
-        self.batches = [] if full == 0 else order[: len(order) // full * full].reshape(-1, full)  # (N, B)
+    def __init__(
+        self, order: np.ndarray, epoch: int, batch_size: int, rank=0, world=1, start=0, drop_last=True
+    ):
+        usable = len(order) // world * world
+        if drop_last and usable > batch_size:
+            usable = usable // batch_size * batch_size
+        self.batches = [order[at : min(at + batch_size, usable)] for at in range(0, usable, batch_size)]
+        self.size = usable // world  # samples of this process
         self.epoch, self.rank, self.world, self.start = epoch, rank, world, start
 
     def __len__(self) -> int:
@@ -183,9 +248,10 @@ class EpochBatches(Sampler):
             yield [(self.epoch, int(index)) for index in np.array_split(batch, self.world)[self.rank]]
 
 
-def validation_batches(size: int, batch_size: int, rank: int, world: int) -> list[list[tuple[int, int]]]:
-    """Keys of every `world`-th of `size` samples, so that all processes together see each exactly once."""
-    keys = [(0, index) for index in range(rank, size, world)]
+def validation_batches(indices: Sequence[int], batch_size: int, rank: int, world: int
+                       ) -> list[list[tuple[int, int]]]:
+    """Keys of every `world`-th of the samples, so that all processes together see each exactly once."""
+    keys = [(0, int(index)) for index in indices[rank::world]]
     return [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
 
 

@@ -10,20 +10,20 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from utils.errors import ConfigError
 
 
-def start(device: str = "auto") -> None:
+def start(on_cpu: bool = False) -> None:
     """Join the other processes if torchrun started this one: NCCL between GPUs, gloo between CPUs.
 
-    device: the config's; "auto" takes GPUs if there are any. ConfigError for more processes than GPUs.
+    ConfigError for more processes than GPUs.
     """
     if "LOCAL_RANK" not in os.environ or dist.is_initialized():
         return
-    on_gpu = device != "cpu" and torch.cuda.is_available()
+    on_gpu = torch.cuda.is_available() and not on_cpu
     if on_gpu:
         if local_rank() >= torch.cuda.device_count():
             raise ConfigError(f"more processes than the {torch.cuda.device_count()} GPUs of this machine")
@@ -58,10 +58,11 @@ def is_main() -> bool:
 
 
 def parallel(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model, its gradients averaged over the processes; each normalises by its own part of the batch."""
+    """The model, its gradients averaged over the processes; batch norm statistics stay each process's own."""
     if world_size() == 1:
         return model
-    return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+    ids = [device.index] if device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
 
 
 def share_buffers(model: nn.Module) -> None:
@@ -80,10 +81,19 @@ def gather(value: Any) -> list[Any]:
     return values
 
 
-def any_of(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set in any process; all of them learn it at the same call."""
+def highest(value: int, device: torch.device) -> int:
+    """The highest of all processes' values; all of them learn it at the same call."""
     if world_size() == 1:
-        return flag
-    value = torch.tensor(float(flag), device=device)
-    dist.all_reduce(value, dist.ReduceOp.MAX)
-    return bool(value.item())
+        return value
+    values = torch.tensor(value, device=device)
+    dist.all_reduce(values, dist.ReduceOp.MAX)
+    return int(values.item())
+
+
+def mean(values: Tensor) -> Tensor:
+    """The mean of a tensor over all processes, the same in each."""
+    if world_size() == 1:
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / world_size()

@@ -135,6 +135,11 @@ def read_json(path: str | Path) -> object:
         raise DataError(f"{path} can't be read as JSON: {error}") from None
 
 
+def read_json_list(path: str | Path) -> pd.DataFrame:
+    """`read_wsdan_list` with the columns of `read_list`; n_frame, which the file doesn't say, is 0."""
+    return read_wsdan_list(path).assign(n_frame=0)[list(COLUMNS)]
+
+
 def find_videos(table: pd.DataFrame, root: str | Path, sets: tuple[str, ...]) -> tuple[Videos, list[str]]:
     """The videos of the sets that have crops under `root/<name>/`, and the names of those that have none.
 

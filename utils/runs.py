@@ -1,8 +1,9 @@
 """A training run: its folder (checkpoints, log), where it resumes from, and how it is stopped.
 
-`save_dir` holds `ckpt-<k>.pth` (after epoch k), `best.pth` (lowest validation log loss), `last.pth` (the
-latest state, also within an epoch) and `log.jsonl` (a line an epoch). All are `torch.save` files of plain
-data and tensors: `{"epoch", "arch", "acc1", "state_dict", ...}`, names without `module.`.
+`save_dir` holds checkpoints of kept epochs, `best.pth` (lowest validation log loss), `last.pth` (the latest
+state, also within an epoch) and `log.jsonl` (a line an epoch). Checkpoints are `torch.save` files of plain
+data and tensors: `{"epoch", "arch", "state_dict", ...}`, names without `module.`, and what the published code
+expects of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from utils import distributed
 from utils.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from utils.errors import ConfigError, WeightsError
 from utils.files import write_whole
@@ -55,11 +57,6 @@ class StopRequest:
             raise KeyboardInterrupt
         self.number = number
 
-    def check(self) -> None:
-        """Raise Stopped if a signal came."""
-        if self.number:
-            raise Stopped(self.number)
-
 
 @dataclass
 class Position:
@@ -71,12 +68,13 @@ class Position:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def resume_path(save_dir: str | Path, resume: str | None) -> Path | None:
+def resume_path(save_dir: str | Path, resume: str | None, key: str = "resume") -> Path | None:
     """The checkpoint to go on from, or None for a new run.
 
-    resume: "auto" (`last.pth` of save_dir if it is there), a path, or a file name within save_dir. The
-    published default, `best.pth`, may be absent: that is how a first run starts. ConfigError for another
-    file that is absent, and for a new run in a folder that holds another one's `last.pth`.
+    resume: "auto" (`last.pth` of save_dir if it is there), a path, or a file name within save_dir; key: what
+    the config calls it. The published default, `best.pth`, may be absent: that is how a first run starts.
+    ConfigError for another file that is absent, and for a new run in a folder that holds another one's
+    `last.pth`.
     """
     last = Path(save_dir, "last.pth")
     if resume == "auto":
@@ -88,11 +86,11 @@ def resume_path(save_dir: str | Path, resume: str | None) -> Path | None:
             return last
         return path
     if path is not None and resume != PUBLISHED_RESUME:
-        raise ConfigError(f"resume: no such file: {path}")
+        raise ConfigError(f"{key}: no such file: {path}")
     if last.exists():
         raise ConfigError(
             f"save_dir: {last} is of an earlier run, which a new one would overwrite; "
-            "go on from it with resume=auto, or choose another save_dir"
+            f"go on from it with {key}=auto, or choose another save_dir"
         )
     if path is not None:
         print(f"{path} is not there: training starts afresh")
@@ -105,8 +103,8 @@ class RunFolder:
     config: as plain data; epoch: how many are done, rows of later ones in the log are dropped.
     """
 
-    def __init__(self, save_dir: str | Path, arch: str, config: dict[str, Any], epoch: int = 0):
-        self.path, self.arch, self.config = Path(save_dir), arch, config
+    def __init__(self, save_dir: str | Path, config: dict[str, Any], epoch: int = 0):
+        self.path, self.config = Path(save_dir), config
         self.path.mkdir(parents=True, exist_ok=True)
         self.saved = time.monotonic()
         self._rewind_log(epoch)
@@ -120,32 +118,18 @@ class RunFolder:
         """Whether `checkpoint_minutes` have gone by since the last save."""
         return time.monotonic() - self.saved >= 60 * self.config["checkpoint_minutes"]
 
-    def save(
-        self,
-        position: Position,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        scaler: torch.amp.GradScaler,
-        also: tuple[str, ...] = (),
-    ) -> None:
+    def save(self, checkpoint: dict[str, Any], also: tuple[str, ...] = ()) -> None:
         """Write `last.pth`, and the same under the names in `also`."""
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        checkpoint = {
-            "epoch": position.epoch,
-            "arch": self.arch,
-            "acc1": 100 * position.metrics.get("accuracy", 0.0),
-            "state_dict": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "scaler": scaler.state_dict(),
-            "tally": position.tally.plain(),
-            "best": position.best,
-            "metrics": position.metrics,
-            "rng": {"torch": torch.get_rng_state(), "cuda": cuda},
-            "config": self.config,
-        }
         for name in ("last.pth", *also):
             save_checkpoint(checkpoint, self.path / name)
         self.saved = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Print, and add to the run's text log if the config names one."""
+        print(text, flush=True)
+        if self.config.get("log_name"):
+            with open(self.path / self.config["log_name"], "a", encoding="utf-8") as file:
+                file.write(text + "\n")
 
     def log(self, row: dict[str, Any]) -> None:
         """Append an epoch's row to `log.jsonl` (NaN, undefined, becomes null) and to TensorBoard."""
@@ -176,6 +160,29 @@ def _epoch_of(line: str) -> int | None:
         return None
 
 
+def snapshot(
+    position: Position,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    batch: int,
+) -> dict[str, Any]:
+    """What every checkpoint holds; to be called in all processes. batch: samples a step, over all of them.
+
+    Random states are not among it: what is drawn depends on seed, epoch, step, process and sample.
+    """
+    return {
+        "epoch": position.epoch,
+        "state_dict": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict(),
+        "tallies": distributed.gather(position.tally.plain()),
+        "batch": batch,
+        "best": position.best,
+        "metrics": position.metrics,
+    }
+
+
 def restore(
     path: Path,
     model: nn.Module,
@@ -183,35 +190,53 @@ def restore(
     scaler: torch.amp.GradScaler,
     config: dict[str, Any],
     same: tuple[str, ...],
-) -> Position:
-    """Put the state of a checkpoint back, in place; what it lacks (published files) starts anew, and is said.
+    batch: int,
+    key: str = "resume",
+) -> tuple[Position, dict[str, Any]]:
+    """Put the state of a checkpoint back, in place; returns the position and the whole checkpoint.
 
-    same: config keys that decide which samples come when, so may not change inside an epoch (ConfigError).
+    What the file lacks (published ones) starts anew, and is said. same: config keys that decide which
+    samples come when, so may not change inside an epoch (ConfigError), nor may `batch`, the samples a step.
     WeightsError if the file is damaged or of another network.
     """
-    load_weights(model, path, "resume")
-    checkpoint = load_checkpoint(path, "resume")
+    load_weights(model, path, key)
+    checkpoint = load_checkpoint(path, key)
     try:
-        position = Position(int(checkpoint["epoch"]))
+        done = checkpoint["epoch"] if "epoch" in checkpoint else checkpoint["logs"]["epoch"]
+        position = Position(int(done))
         if "optimizer" not in checkpoint:
-            print(f"{path} holds no optimizer state: momentum starts at zero")
-            return position
+            if distributed.is_main():
+                print(f"{path} holds no optimizer state: momentum starts at zero")
+            return position, checkpoint
         optimizer.load_state_dict(checkpoint["optimizer"])
         scaler.load_state_dict(checkpoint["scaler"])
-        position.tally = Tally(**checkpoint["tally"])
+        position.tally = _own_tally(checkpoint["tallies"])
         position.best, position.metrics = checkpoint["best"], checkpoint["metrics"]
-        torch.set_rng_state(checkpoint["rng"]["torch"])
-        if len(checkpoint["rng"]["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(checkpoint["rng"]["cuda"])
-        before = checkpoint["config"]
+        before, batch_before = checkpoint["config"], checkpoint["batch"]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{path} (resume) is no checkpoint of this training: {reason}") from None
-    changed = [key for key in same if position.tally.step and before.get(key) != config[key]]
-    if changed:
-        key = changed[0]
+        raise WeightsError(f"{path} ({key}) is no checkpoint of this training: {reason}") from None
+    changed = [(name, before.get(name), config[name]) for name in same if before.get(name) != config[name]]
+    if batch != batch_before:
+        changed.append(("samples a step", batch_before, batch))
+    if changed and position.tally.step:
+        name, was, now = changed[0]
         raise ConfigError(
-            f"{key}: {before.get(key)!r} in {path}, now {config[key]!r}: it can't change inside an epoch; "
-            "resume from the end of one (ckpt-<k>.pth) instead"
+            f"{name}: {was!r} in {path}, now {now!r}: it can't change inside an epoch; "
+            f"give {key} the checkpoint of an epoch's end instead"
         )
-    return position
+    return position, checkpoint
+
+
+def _own_tally(tallies: list[dict[str, Any]]) -> Tally:
+    """This process's part of what an epoch has seen; of another number of processes, the first takes all."""
+    parts = [Tally(**part) for part in tallies]
+    if len(parts) == distributed.world_size():
+        return parts[distributed.rank()]
+    whole = Tally(step=parts[0].step, seconds=parts[0].seconds)
+    if distributed.is_main():
+        for part in parts:
+            whole.n, whole.broken = whole.n + part.n, whole.broken + part.broken
+            for name, value in part.sums.items():
+                whole.sums[name] = whole.sums.get(name, 0.0) + value
+    return whole

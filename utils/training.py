@@ -1,4 +1,8 @@
-"""One epoch of training and one of validation for the per-face classifiers."""
+"""One epoch of training and one of validation, whatever is trained.
+
+What differs between networks comes in as functions: a step gives a `Step` (loss and figures of a batch), a
+prediction the logits of one or more predictors.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,12 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from utils import distributed
@@ -20,23 +24,35 @@ from utils.device import autocast
 from utils.errors import DataError
 from utils.metrics import frame_metrics
 from utils.preprocess import Preprocess
+from utils.progress import Progress
 
 MAX_BROKEN = 0.01  # share of an epoch's samples whose crops may be broken
-LINE_SECONDS = 30  # between progress lines where there is no terminal to draw a bar on
+
+
+class Step(NamedTuple):
+    """What a batch gave: the loss () to minimise, and figures () to report by name, means over the batch."""
+
+    loss: Tensor
+    figures: dict[str, Tensor]
 
 
 @dataclass
 class Tally:
-    """What an epoch has seen so far: sums over samples; kept in checkpoints inside an epoch."""
+    """What an epoch has seen so far in one process: sums over samples; kept in checkpoints in an epoch."""
 
     step: int = 0
     n: int = 0
-    loss: float = 0.0
-    correct: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     broken: int = 0
 
-    def plain(self) -> dict[str, float]:
+    def add(self, figures: dict[str, float], n: int) -> None:
+        """A step of n samples with these means."""
+        self.step, self.n = self.step + 1, self.n + n
+        for name, value in figures.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * n
+
+    def plain(self) -> dict:
         """As plain data, for a checkpoint."""
         return asdict(self)
 
@@ -45,9 +61,9 @@ def summary(tally: Tally) -> dict[str, float]:
     """Means over the samples that all processes have seen in this epoch."""
     parts = distributed.gather(tally)
     n = max(sum(part.n for part in parts), 1)
-    return {
-        "train_loss": sum(part.loss for part in parts) / n,
-        "train_accuracy": sum(part.correct for part in parts) / n,
+    names = dict.fromkeys(name for part in parts for name in part.sums)  # in order
+    means = {f"train_{name}": sum(part.sums.get(name, 0.0) for part in parts) / n for name in names}
+    return means | {
         "seconds": tally.seconds,
         "images_per_second": n / max(tally.seconds, 1e-9),
         "broken_crops": sum(part.broken for part in parts),
@@ -55,6 +71,7 @@ def summary(tally: Tally) -> dict[str, float]:
 
 
 def train_one_epoch(
+    take_step: Callable[[Tensor, Tensor], Step],
     model: nn.Module,
     batches: Iterable[Batch],
     dataset: FaceDataset,
@@ -65,50 +82,49 @@ def train_one_epoch(
     scaler: torch.amp.GradScaler,
     precision: str,
     memory_format: torch.memory_format,
+    seed: int,
     epoch: int,
     n_steps: int,
+    size: int,
     tally: Tally,
     after_step: Callable[[], None],
 ) -> dict[str, float]:
     """Train on the batches that are left of the epoch, and return the epoch's means over all processes.
 
-    rate: learning rate at a step of this epoch; epoch: counted from 0; n_steps: steps of the whole epoch;
-    tally: what the epoch has seen, brought up to date in place; after_step may raise to stop.
-    Loss: cross entropy, mean over the batch. DataError if it isn't finite (naming the batch's videos), or
-    more than 1% of the crops are broken.
+    take_step: images (B, 3, S, S), labels (B,) -> `Step`; rate: learning rate at a step of this epoch;
+    epoch: counted from 0; n_steps, size: steps and this process's samples of the whole epoch; tally: what it
+    has seen, brought up to date in place; after_step may raise to stop. DataError in all processes if the
+    loss isn't finite in one (naming the batch's files), or more than 1% of its crops are broken.
     """
     model.train()
     with Progress(f"epoch {epoch + 1}", n_steps, tally.step) as progress:
         started = time.monotonic() - tally.seconds
         for batch in batches:
-            check_crops(batch, tally, n_steps * len(batch.labels))
+            fail_together(bad_crops(batch, tally, size), device)
             images = batch.images.to(device, memory_format=memory_format, non_blocking=True)  # (B, 3, S, S)
             labels = batch.labels.to(device, non_blocking=True)  # (B,)
             for group in optimizer.param_groups:
                 group["lr"] = rate(tally.step)
+            seed_step(seed, epoch, tally.step)
             with autocast(device, precision):
-                logits = model(images)  # (B, 2)
-                loss = cross_entropy(logits.float(), labels)
-            value = loss.item()
-            if not math.isfinite(value):
-                raise DataError(not_finite(value, epoch, tally.step, batch, dataset, optimizer))
+                loss, figures = take_step(images, labels)
+            values = torch.stack([loss.detach(), *(figure.detach() for figure in figures.values())]).tolist()
+            fail_together(not_finite(values[0], epoch, tally.step, batch, dataset, optimizer), device)
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
 
-            tally.step += 1
-            tally.n += len(labels)
-            tally.loss += value * len(labels)
-            tally.correct += int((logits.argmax(1) == labels).sum())
+            tally.add(dict(zip(("loss", *figures), values, strict=True)), len(labels))
             tally.seconds = time.monotonic() - started
-            progress.update(loss=tally.loss / tally.n, images=len(labels))
+            progress.update(loss=tally.sums["loss"] / tally.n, images=len(labels))
             after_step()
     return summary(tally)
 
 
 @torch.inference_mode()
 def evaluate(
+    predict: Callable[[Tensor], dict[str, Tensor]],
     model: nn.Module,
     batches: Iterable[Batch],
     n_steps: int,
@@ -118,82 +134,79 @@ def evaluate(
     *,
     precision: str,
     memory_format: torch.memory_format,
-    after_step: Callable[[], None],
+    stopping: Callable[[], bool],
 ) -> dict[str, float]:
     """Metrics of `frame_metrics` over all processes' samples, faces preprocessed as scoring does it.
 
-    batches: this process's aligned faces, uint8 (B, 320, 320, 3); size: samples of the whole set;
-    after_step may raise to stop.
+    predict: images (B, 3, S, S) -> logits (B, 2) of each predictor, by the prefix of its metrics; batches:
+    this process's aligned faces, uint8 (B, 320, 320, 3); size: samples of the whole set. If `stopping` says
+    so in one process, the metrics are those of fewer samples, maybe none, and not to be used.
     """
     model.eval()
-    tally, seen = Tally(), []
+    tally, rows, prefixes, reason = Tally(), [np.empty((0, 2))], (), None
     with Progress("validation", n_steps) as progress:
         for batch in batches:
-            check_crops(batch, tally, size)
+            reason = bad_crops(batch, tally, size)
+            if reason is not None or stopping():
+                break
             images = preprocess.batch(batch.images.to(device)).to(memory_format=memory_format)
             with autocast(device, precision):
-                logits = model(images)  # (B, 2)
-            fake = logits.float().softmax(1)[:, 1].cpu()
-            seen.append(np.stack([batch.indices, batch.labels, fake], axis=1))  # (B, 3)
-            progress.update(images=len(fake))
-            after_step()
-    table = np.concatenate(distributed.gather(np.concatenate([np.empty((0, 3)), *seen])))
+                logits = predict(images)
+            prefixes = tuple(logits)
+            fake = [value.float().softmax(1)[:, 1].cpu() for value in logits.values()]
+            rows.append(np.stack([batch.indices, batch.labels, *fake], axis=1))  # (B, 2 + predictors)
+            progress.update(images=len(batch.labels))
+    fail_together(reason, device)
+    parts = distributed.gather((prefixes, [part for part in rows if len(part)]))
+    rows = [part for _, process in parts for part in process]
+    if not rows:
+        return {}
+    table = np.concatenate(rows)
     table = table[table[:, 0].argsort()]
-    return frame_metrics(table[:, 1], table[:, 2])
+    metrics = {}
+    for column, prefix in enumerate(max((part[0] for part in parts), key=len), start=2):
+        values = frame_metrics(table[:, 1], table[:, column])
+        metrics |= {prefix + name: value for name, value in values.items()}
+    return metrics
 
 
-def check_crops(batch: Batch, tally: Tally, size: int) -> None:
-    """Name the batch's broken crops; DataError if they pass 1% of `size` samples, or one has no stand-in."""
+def seed_step(seed: int, epoch: int, step: int) -> None:
+    """Make what a step draws (dropout, maps, thresholds) depend on its number and process alone.
+
+    So a resumed run draws what an unbroken one would have, without random states in the checkpoint.
+    """
+    entropy = np.random.SeedSequence((seed, epoch, step, distributed.rank()))
+    torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
+
+
+def fail_together(reason: str | None, device: torch.device) -> None:
+    """DataError in every process if one of them has a reason: none must wait for another that has left."""
+    if distributed.highest(int(reason is not None), device):
+        raise DataError(next(text for text in distributed.gather(reason) if text is not None))
+
+
+def bad_crops(batch: Batch, tally: Tally, size: int) -> str | None:
+    """Name the batch's broken crops; the reason to stop if they pass 1% of `size`, or one has no stand-in."""
     for line in batch.broken:
         tqdm.write(f"broken crop, replaced: {line}", file=sys.stderr)
     tally.broken += len(batch.broken)
     if batch.images is None:
-        raise DataError(f"no readable crop of this video nor of others like it: {batch.broken[-1]}")
+        return f"no readable crop of this video nor of others like it: {batch.broken[-1]}"
     if tally.broken > MAX_BROKEN * size:
-        raise DataError(
+        return (
             f"{tally.broken} broken crops, more than {MAX_BROKEN:.0%} of {size} samples; "
             f"the last: {batch.broken[-1]}; extract the faces again (make_dataset.py)"
         )
+    return None
 
 
-def not_finite(value: float, epoch: int, step: int, batch: Batch, dataset: FaceDataset, optimizer) -> str:
-    """What to say of a loss that is no number."""
-    names = ", ".join(dataset.name(int(index)) for index in batch.indices)
+def not_finite(value: float, epoch: int, step: int, batch: Batch, dataset: FaceDataset, optimizer):
+    """What to say of a loss that is no number; None of one that is."""
+    if math.isfinite(value):
+        return None
+    files = ", ".join(dataset.file(epoch, int(index)) for index in batch.indices)
     rate = optimizer.param_groups[0]["lr"]
     return (
         f"the loss is {value} at epoch {epoch + 1}, step {step + 1} (learning rate {rate:.3g}); stopped. "
-        f"Lower learning_rate, or try precision=fp32. Videos of the batch: {names}"
+        f"Lower learning_rate, or try precision=fp32. Crops of the batch: {files}"
     )
-
-
-class Progress:
-    """A bar on a terminal, else a line every half minute: share done, loss, images/s, time left."""
-
-    def __init__(self, what: str, total: int, done: int = 0):
-        self.what, self.total, self.done, self.first = what, total, done, done
-        self.images, self.loss = 0, None
-        self.started = self.said = time.monotonic()
-        self.bar = None
-        if distributed.is_main() and sys.stderr.isatty():
-            self.bar = tqdm(total=total, initial=done, desc=what, unit="step", dynamic_ncols=True)
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def update(self, images: int, loss: float | None = None) -> None:
-        """One step of so many images is done; loss: mean so far."""
-        self.done, self.images, self.loss = self.done + 1, self.images + images, loss
-        rate = self.images / max(time.monotonic() - self.started, 1e-9) * distributed.world_size()
-        shown = f"{rate:.1f} images/s" if loss is None else f"loss {loss:.4f}, {rate:.1f} images/s"
-        if self.bar is not None:
-            self.bar.set_postfix_str(shown, refresh=False)
-            self.bar.update()
-        elif distributed.is_main() and time.monotonic() - self.said >= LINE_SECONDS:
-            self.said = time.monotonic()
-            left = (self.said - self.started) / (self.done - self.first) * (self.total - self.done)
-            minutes = f"{left / 60:.1f} min left"
-            print(f"{self.what}: {self.done}/{self.total}, {shown}, {minutes}", file=sys.stderr, flush=True)

@@ -28,9 +28,9 @@ def center_loss(feature_matrix: Tensor, centers: Tensor, labels: Tensor) -> tupl
 
 @torch.no_grad()
 def updated_centers(
-    centers: Tensor, labels: Tensor, away: Tensor, beta: float, average: bool = False
+    centers: Tensor, labels: Tensor, away: Tensor, beta: float | Tensor, average: bool = False
 ) -> Tensor:
-    """The centres after a batch: c[y] += beta * away, (K, F).
+    """The centres after a batch: c[y] += beta * away, (K, F); beta: a number, or one of each class (K, 1).
 
     Of several samples of one class the last one counts alone, as published (an indexed assignment does not
     accumulate); here that is certain on every device. `average` takes their mean instead.
@@ -47,6 +47,42 @@ def updated_centers(
     return centers + beta * step
 
 
+class FeatureCenters:
+    """The centre of each class as values (K, F) and a scale (K,): the published centre is values * scale.
+
+    The recipe doubles its centres after every epoch, which makes their directions move ever slower; their
+    length plays no other part. A centre that has grown long is doubled in its scale alone: powers of two
+    change no digit, so the mathematics is the same, and nothing overflows (a vector of 2^65 has the unit
+    length 0 in float32) or has to be shortened at a restart.
+    """
+
+    # Above this length float32 takes in no step any more, so a long centre can't become short again.
+    LONG, MAX_SCALE = 2.0**30, 2.0**100
+
+    def __init__(self, classes: int, features: int, device: torch.device | str = "cpu"):
+        self.values = torch.zeros(classes, features, device=device)  # (K, F)
+        self.scale = torch.ones(classes, device=device)  # (K,)
+
+    def step_size(self, beta: float) -> Tensor:
+        """The `beta` of each class (K, 1) that moves `values` as `beta` moves the published centres."""
+        return beta / self.scale[:, None]
+
+    def grow(self) -> None:
+        """After an epoch."""
+        long = self.values.norm(dim=1) > self.LONG  # (K,)
+        self.values = torch.where(long[:, None], self.values, 2 * self.values)
+        self.scale = torch.where(long, 2 * self.scale, self.scale).clamp_max(self.MAX_SCALE)
+
+    def load(self, values: Tensor, scale: Tensor | None = None) -> None:
+        """Take over stored centres (scale None: published ones); ValueError for other classes or features."""
+        scale = torch.ones_like(self.scale) if scale is None else scale
+        for stored, own in ((values, self.values), (scale, self.scale)):
+            if stored.shape != own.shape or not torch.isfinite(stored).all():
+                shapes = f"{tuple(stored.shape)}, needed are finite numbers of {tuple(own.shape)}"
+                raise ValueError(f"feature_center or its scale has the shape {shapes}")
+        self.values, self.scale = values.to(self.values), scale.to(self.scale)
+
+
 def draw_theta(span: tuple[float, float], images: Tensor) -> Tensor:
     """One threshold an image, uniform in the span, from torch's generator: (B,)."""
     return torch.empty(len(images), device=images.device).uniform_(*span)
@@ -57,7 +93,7 @@ def training_losses(
     images: Tensor,
     labels: Tensor,
     centers: Tensor,
-    beta: float,
+    beta: float | Tensor,
     picks: Tensor | tuple[int, int] | None = None,
     crop_theta: float | Tensor | None = None,
     drop_theta: float | Tensor | None = None,
@@ -67,9 +103,9 @@ def training_losses(
     """Losses and logits of one training step, and the centres after it; nothing is changed in place.
 
     net: WSDAN in train mode, wrapped or not; images (B, 3, H, W) normalised; labels (B,) int64;
-    centers (K, M*C) float32. picks: two map indices for every image (or (B, 2)), the first to crop by, the
-    second to drop; crop_theta, drop_theta: thresholds; None draws them. average_centers: see
-    `updated_centers`.
+    centers (K, M*C) float32; beta: their step, a number or one of each class (K, 1). picks: two map indices
+    for every image (or (B, 2)), the first to crop by, the second to drop; crop_theta, drop_theta:
+    thresholds; None draws them. average_centers: see `updated_centers`.
 
     Returns "raw", "crop", "drop", "center" (unweighted), "total" (weighted, to be minimised), "logits_raw",
     "logits_crop", "logits_drop" (B, K), and "centers", the new ones, detached.

@@ -1,0 +1,64 @@
+"""Train WS-DAN, the classifier with attention crops and drops, on aligned face crops.
+
+    python train-wsdan.py wsdan-conf/xception.py                    # one GPU, else the CPU
+    python train-wsdan.py wsdan-conf/xception.py pretrained=output/dfdc-xception/best.pth epochs=10
+    torchrun --nproc-per-node 6 train-wsdan.py wsdan-conf/efb3.py   # six GPUs, batch_size on each
+    python train-wsdan.py wsdan-conf/xception.py ckpt=auto          # go on from where it stopped
+    python train-wsdan.py wsdan-conf/xception.py --show-batch out.png   # what training would see
+
+A config file is Python with plain names, listed in utils/schemas.py; `key=value` overrides it. The crops
+come from make_dataset.py, the list of videos from make_split.py. Into `save_dir` go last.pth (the newest
+state), ckpt_<k>.pth (after epoch k), best.pth (lowest validation log loss), log.jsonl (a line an epoch), a
+text log and TensorBoard files. Ctrl-C and SIGTERM save before they stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from utils.config import load_config
+from utils.errors import ConfigError, UserError, WeightsError
+from utils.schemas import WSDANConfig
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 trained, 1 unusable data or disk, 2 wrong config, 130 Ctrl-C, 143 SIGTERM."""
+    summary, _, usage = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", type=Path, help="config file, such as wsdan-conf/xception.py")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
+    parser.add_argument(
+        "--show-batch", type=Path, metavar="PNG",
+        help="write faces of the first batch, their attention crops and drops as a picture; don't train",
+    )  # fmt: skip
+    arguments = parser.parse_intermixed_args(argv)
+    picture = arguments.show_batch
+    if picture is not None and picture.suffix.lower() != ".png":
+        parser.error(f"--show-batch {picture}: must end in .png")
+    try:
+        config = load_config(arguments.config, WSDANConfig, arguments.overrides)
+        if picture is not None:
+            from utils import pictures  # torch takes seconds to import: not for --help or a wrong config
+
+            print(f"{picture}: {pictures.show_batch(config, picture)} faces, their crops and drops")
+            return 0
+        from utils import wsdan_recipe
+
+        return wsdan_recipe.train(config)
+    except (ConfigError, WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""A picture of what WS-DAN training sees: faces after augmentation, their attention crops and drops."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from utils import engine
+from utils.attention import CROP_PADDING, CROP_THETA, DROP_THETA, attention_crop, attention_drop
+from utils.datasets import EpochBatches, collate
+from utils.device import autocast, pick_device
+from utils.errors import DataError
+from utils.preprocess import Preprocess
+from utils.runs import resume_path
+from utils.schemas import WSDANConfig
+from utils.training import seed_step
+from utils.wsdan import draw_theta
+from utils.wsdan_recipe import WSDANTask
+
+MAX_FACES = 8
+
+
+def show_batch(config: WSDANConfig, path: Path) -> int:
+    """Write the first faces of the first batch as a picture; returns how many.
+
+    A row each: the face as the network sees it, then its crop, then its drop. By the weights that the run
+    would start from or go on with. Errors as of `engine.train`; nothing but the picture is written.
+    """
+    device = pick_device(config.device)
+    torch.manual_seed(config.seed)
+    checkpoint = None
+    if config.resume is not None:
+        checkpoint = resume_path(config.save_dir, config.resume, config.resume_key)
+    task = WSDANTask(config, device, checkpoint is None)
+    if checkpoint is not None:
+        optimizer = engine.build_optimizer(task.model, config)
+        scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        engine.go_on(checkpoint, task, optimizer, scaler, config, config.total_batch(1))
+    keys = next(iter(EpochBatches(task.epoch_order(0), 0, config.batch_size)))[:MAX_FACES]
+    batch = collate([task.train_set[key] for key in keys])
+    if batch.images is None:
+        raise DataError(f"no readable crop of this video nor of others like it: {batch.broken[-1]}")
+    seed_step(config.seed, 0, 0)
+    images = batch.images.to(device)
+    with autocast(device, config.precision):
+        crops, drops = crops_and_drops(task.model, images)
+    write_rows([images, crops, drops], config.preprocess, path)
+    return len(images)
+
+
+@torch.no_grad()
+def crops_and_drops(model: torch.nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """What the second and third forward of a training step see: images (B, 3, S, S) -> two of the same."""
+    model.train()
+    maps = model(images)[2]
+    crops = attention_crop(images, maps[:, :1], draw_theta(CROP_THETA, images), CROP_PADDING)
+    return crops, attention_drop(images, maps[:, 1:], draw_theta(DROP_THETA, images))
+
+
+def write_rows(columns: list[Tensor], preprocess: Preprocess, path: Path) -> None:
+    """Normalised images (B, 3, S, S) of each column -> one picture of B rows; OSError if it can't be."""
+    mean, std = np.float32(preprocess.mean), np.float32(preprocess.std)
+    pixels = [column.float().permute(0, 2, 3, 1).cpu().numpy() * std + mean for column in columns]
+    rows = [np.concatenate(row, axis=1) for row in zip(*pixels, strict=True)]
+    picture = (np.concatenate(rows).clip(0, 1) * 255).round().astype(np.uint8)
+    encoded = cv2.imencode(".png", picture[..., ::-1])[1]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_bytes(encoded.tobytes())
+    os.replace(aside, path)
