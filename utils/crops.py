@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,11 +15,10 @@ import numpy as np
 from utils.errors import DataError
 from utils.faces import Face, write_faces_csv
 from utils.files import write_whole
-from utils.video import IMAGE_SUFFIXES, SOURCE_FILE
+from utils.video import CROP_NAME, IMAGE_SUFFIXES, SOURCE_FILE
 
 FACES_FILE = "faces.csv"
 NAME_BYTES = 255  # the longest file name that common file systems take
-_CROP_NAME = re.compile(r"\d{3,}\.png")
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ _ADVICE = "choose another OUT_DIR, or remove that folder"
 
 
 def _is_crop(name: str) -> bool:
-    return name == FACES_FILE or _CROP_NAME.fullmatch(name) is not None
+    return name == FACES_FILE or CROP_NAME.fullmatch(name) is not None
 
 
 def _has_all(folder: Path) -> bool:

@@ -29,7 +29,7 @@ LONGEST_SIDE = 32766  # pixels; the limit of OpenCV's warp
 MOST_PIXELS = 64_000_000  # of a frame; detecting in one takes about 40 times as many bytes
 # A folder of crops says whose they are in this file, so that they are not taken for new images.
 SOURCE_FILE = ".source.json"
-_CROP_NAME = re.compile(r"\d{3,}\.png")
+CROP_NAME = re.compile(r"\d{3,}\.png")
 
 
 def find_media(path: str | os.PathLike, skip_crops: bool = False) -> tuple[list[Path], int]:
@@ -74,7 +74,7 @@ def _files_below(root: Path, skip_crops: bool) -> Iterator[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         own = skip_crops and SOURCE_FILE in names
         for name in names:
-            if not name.startswith(".") and not (own and _CROP_NAME.fullmatch(name)):
+            if not name.startswith(".") and not (own and CROP_NAME.fullmatch(name)):
                 yield os.path.join(folder, name)
 
 
