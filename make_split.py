@@ -2,6 +2,7 @@
 
     python make_split.py dfdc_train/ output/faces --out output/lists
     python make_split.py labels.csv output/faces --out output/lists --fractions train=0.8 val=0.1 test=0.1
+    python make_split.py labels.csv output/faces --out output/lists --hold-out 0.05
     python make_split.py --check dfdc-data.csv dfdc.json
     python make_split.py dfdc_train/ --check output/lists/dfdc-data.csv output/lists/dfdc.json
 
@@ -32,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="make_split.py LABELS... FACES_ROOT --out DIR [--seed N] [--fractions SET=SHARE ...]\n"
+        "                     [--hold-out SHARE]\n"
         "       make_split.py [LABELS...] --check LIST...",
     )  # fmt: skip
     parser.add_argument(
@@ -44,6 +46,10 @@ def main(argv: list[str] | None = None) -> int:
         "--fractions", nargs="+", default=["train=0.8", "val=0.2"], metavar="SET=SHARE",
         help="shares of the originals without a set (default train=0.8 val=0.2)",
     )  # fmt: skip
+    parser.add_argument(
+        "--hold-out", type=float, metavar="SHARE",
+        help="share of the originals of train to set aside, as the set holdout",
+    )  # fmt: skip
     parser.add_argument("--check", nargs="+", type=Path, metavar="LIST", help="lists to check for leaks")
     arguments = parser.parse_intermixed_args(argv)
     try:
@@ -54,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         if len(arguments.paths) < 2 or not arguments.out:
             raise ConfigError("needed are LABELS, FACES_ROOT and --out DIR; or --check LIST; see --help")
         *labels, faces_root = arguments.paths
-        split(labels, faces_root, arguments.out, arguments.seed, arguments.fractions)
+        split(labels, faces_root, arguments.out, arguments.seed, arguments.fractions, arguments.hold_out)
         return 0
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -67,20 +73,26 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def split(labels: list[Path], faces_root: Path, out: Path, seed: int, fractions: list[str]) -> None:
+def split(
+    labels: list[Path], faces_root: Path, out: Path, seed: int, fractions: list[str], held_out: float | None
+) -> None:
     """Read, count, draw and write; says what came of it."""
     shares = parse_fractions(fractions)
+    if held_out is not None and not 0 < held_out < 1:
+        raise ConfigError(f"--hold-out must be a share between 0 and 1; got {held_out:g}")
     if seed < 0:
         raise ConfigError(f"--seed must be 0 or more; got {seed}")
     from utils.files import write_whole  # here, since pandas is slow to import: not for --help
     from utils.labels import read_labels
     from utils.lists import write_list, write_wsdan_list
-    from utils.split import assign_sets, count_crops, describe
+    from utils.split import assign_sets, count_crops, describe, hold_out
 
     table = read_labels(labels)
     given = table.loc[table["set_name"] != "", "original"].nunique()
     table = assign_sets(count_crops(table, faces_root), shares, seed)
     drawn = table["original"].nunique() - given
+    if held_out is not None:
+        table = hold_out(table, held_out, seed)
     missing = table.loc[table["n_frame"] == 0, "name"].tolist()
     out.mkdir(parents=True, exist_ok=True)
     write_list(table, out / "dfdc-data.csv")

@@ -8,7 +8,7 @@ import pytest
 import make_split
 from utils.errors import DataError
 from utils.labels import read_labels
-from utils.split import assign_sets, check_no_leak
+from utils.split import assign_sets, check_no_leak, hold_out
 
 SHARES = {"train": 0.8, "val": 0.2}
 
@@ -171,3 +171,31 @@ def test_the_shared_faces_have_no_leak(shared):
     split = assign_sets(faces, SHARES, seed=0)
     assert (split["set_name"] == faces["set_name"]).all()
     assert split["set_name"].value_counts().to_dict() == {"train": 23000, "val": 3000}
+
+
+def test_held_out_originals_come_from_train_alone_and_leave_no_video_behind():
+    others = table(20, set_name="val").replace("^r", "o", regex=True)
+    videos = pd.concat([table(100, set_name="train"), others], ignore_index=True)
+    split = hold_out(videos, 0.05, seed=3)
+    assert split.groupby("original")["set_name"].nunique().max() == 1
+    held = split.loc[split["set_name"] == "holdout", "original"]
+    assert held.nunique() == 5 and held.str.startswith("r").all()
+    mixed = hold_out(videos.sample(frac=1, random_state=0), 0.05, seed=3)
+    assert set(mixed.loc[mixed["set_name"] == "holdout", "name"]) == set(split.loc[held.index, "name"])
+    assert set(hold_out(videos, 0.05, seed=4).query("set_name == 'holdout'")["original"]) != set(held)
+
+
+def test_a_held_out_share_can_be_too_small(tmp_path, capsys):
+    with pytest.raises(DataError, match="nothing to part"):
+        hold_out(table(5, set_name="train"), 0.05, seed=0)
+    crops(tmp_path / "faces", a=1)
+    assert run(tmp_path, "name,is_fake,original\na,0,a\n", "--hold-out", "5") == 2
+    assert "--hold-out must be a share" in capsys.readouterr().err
+
+
+def test_the_command_sets_originals_aside(tmp_path, capsys):
+    crops(tmp_path / "faces", **{f"r{k}": 1 for k in range(10)})
+    text = "name,is_fake,original,set_name\n" + "".join(f"r{k},{k % 2},r{k},train\n" for k in range(10))
+    assert run(tmp_path, text, "--hold-out", "0.2") == 0
+    assert "holdout: " in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "out" / "dfdc.json").read_text())["holdout"]) == 2

@@ -52,6 +52,21 @@ def assign_sets(table: pd.DataFrame, fractions: Mapping[str, float], seed: int) 
     return table
 
 
+def hold_out(table: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
+    """The table with a share of the originals of `train` in a set of their own, `holdout`.
+
+    For a last measurement on videos that neither training nor any choice has seen. Seeded; the same originals
+    give the same set, whatever the order of the rows. DataError if there is no original to take or to leave.
+    """
+    originals = sorted(set(table.loc[table["set_name"] == "train", "original"]))
+    n_taken = round(share * len(originals))
+    if not 0 < n_taken < len(originals):
+        raise DataError(f"{share:g} of {len(originals)} originals in train is {n_taken}: nothing to part")
+    taken = np.random.default_rng(seed).permutation(len(originals))[:n_taken]
+    chosen = table["original"].isin([originals[place] for place in taken])
+    return table.assign(set_name=table["set_name"].mask(chosen, "holdout"))
+
+
 def check_no_leak(table: pd.DataFrame) -> None:
     """DataError if an original's videos lie in more than one set."""
     pairs = table[["original", "set_name"]].drop_duplicates()
