@@ -20,6 +20,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from utils.command import is_out_of_memory, run
+
 if TYPE_CHECKING:  # what is heavy is imported after the arguments are read, so that --help is quick
     from collections.abc import Callable, Iterator
 
@@ -43,21 +45,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
-    # file names need not be printable; and a log of both streams should keep their order
-    sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
-    from utils.errors import ConfigError, UserError, WeightsError
-
-    try:
-        return submit(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, (ConfigError, WeightsError)) else 1
-    except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; what was scored is kept, and --resume goes on from it", file=sys.stderr)
-        return 130
+    return run(lambda: submit(args), "stopped; what was scored is kept, and --resume goes on from it")
 
 
 def submit(args: argparse.Namespace) -> int:
@@ -123,7 +111,6 @@ def judge(
     stream: Iterator[Result], names: dict[Path, str], results: dict[Path, Result], record: Record
 ) -> bool:
     """Collect results as they come, each into the record at once; True if Ctrl-C ended it."""
-    import torch
     from tqdm import tqdm
 
     from utils.errors import UserError
@@ -143,9 +130,9 @@ def judge(
     except KeyboardInterrupt:
         return True
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
-            raise UserError("memory ran out; go on with --resume and a smaller batch_size=...") from None
-        raise
+        if not is_out_of_memory(error):
+            raise
+        raise UserError("memory ran out; go on with --resume and a smaller batch_size=...") from None
     finally:
         bar.close()
     return False

@@ -18,7 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from utils.errors import ConfigError, UserError, WeightsError
+from utils.command import run
+from utils.errors import ConfigError, UserError
 
 ROOT = Path(__file__).resolve().parent
 SHOWN_FAILURES = 20
@@ -177,7 +178,7 @@ def extract(args: argparse.Namespace) -> int:
     progress = Progress(len(jobs))
     try:
         extractor.run(jobs, progress)
-    except (KeyboardInterrupt, UserError):
+    except BaseException:  # Ctrl-C, the disk, memory: passed on, after what can be said of it here
         progress.close()
         done = f"{extractor.tally.videos + complete} of {len(files)}"
         print(f"stopped: {done} are complete; the same command goes on from there", file=sys.stderr)
@@ -191,19 +192,7 @@ def extract(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    for stream in (sys.stdout, sys.stderr):  # a file name may hold what the terminal can't show
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        return extract(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError | WeightsError) else 1
-    except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return run(lambda: extract(args))
 
 
 if __name__ == "__main__":

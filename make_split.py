@@ -24,7 +24,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils.errors import ConfigError, UserError
+from utils.command import run
+from utils.errors import ConfigError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,25 +53,20 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--check", nargs="+", type=Path, metavar="LIST", help="lists to check for leaks")
     arguments = parser.parse_intermixed_args(argv)
-    try:
-        if arguments.check:
-            if arguments.out:
-                raise ConfigError("--check writes nothing; leave --out away")
-            return check(arguments.check, arguments.paths)
-        if len(arguments.paths) < 2 or not arguments.out:
-            raise ConfigError("needed are LABELS, FACES_ROOT and --out DIR; or --check LIST; see --help")
-        *labels, faces_root = arguments.paths
-        split(labels, faces_root, arguments.out, arguments.seed, arguments.fractions, arguments.hold_out)
-        return 0
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return run(lambda: make(arguments))
+
+
+def make(arguments: argparse.Namespace) -> int:
+    """Make the lists, or check some; exit status."""
+    if arguments.check:
+        if arguments.out:
+            raise ConfigError("--check writes nothing; leave --out away")
+        return check(arguments.check, arguments.paths)
+    if len(arguments.paths) < 2 or not arguments.out:
+        raise ConfigError("needed are LABELS, FACES_ROOT and --out DIR; or --check LIST; see --help")
+    *labels, faces_root = arguments.paths
+    split(labels, faces_root, arguments.out, arguments.seed, arguments.fractions, arguments.hold_out)
+    return 0
 
 
 def split(

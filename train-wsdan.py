@@ -18,8 +18,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from utils.command import run
 from utils.config import load_config
-from utils.errors import ConfigError, UserError, WeightsError
 from utils.schemas import WSDANConfig
 
 
@@ -39,25 +39,20 @@ def main(argv: list[str] | None = None) -> int:
     picture = arguments.show_batch
     if picture is not None and picture.suffix.lower() != ".png":
         parser.error(f"--show-batch {picture}: must end in .png")
-    try:
-        config = load_config(arguments.config, WSDANConfig, arguments.overrides)
-        if picture is not None:
-            from utils import pictures  # torch takes seconds to import: not for --help or a wrong config
+    return run(lambda: train(arguments.config, arguments.overrides, picture))
 
-            print(f"{picture}: {pictures.show_batch(config, picture)} faces, their crops and drops")
-            return 0
-        from utils import wsdan_recipe
 
-        return wsdan_recipe.train(config)
-    except (ConfigError, WeightsError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+def train(config_path: Path, overrides: list[str], picture: Path | None) -> int:
+    """Train, or only draw the picture; exit status."""
+    config = load_config(config_path, WSDANConfig, overrides)
+    if picture is not None:
+        from utils import pictures  # torch takes seconds to import: not for --help or a wrong config
+
+        print(f"{picture}: {pictures.show_batch(config, picture)} faces, their crops and drops")
+        return 0
+    from utils import wsdan_recipe
+
+    return wsdan_recipe.train(config)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from utils.command import run
 from utils.config import load_config
-from utils.errors import ConfigError, UserError, WeightsError
 from utils.schemas import XceptionConfig
 
 
@@ -31,20 +31,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path, help="config file, such as xception-conf.py")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
     arguments = parser.parse_args(argv)
-    try:
-        config = load_config(arguments.config, XceptionConfig, arguments.overrides)
-        from utils import xception_recipe  # torch takes seconds to import: not for --help or a wrong config
+    return run(lambda: train(arguments.config, arguments.overrides))
 
-        return xception_recipe.train(config)
-    except (ConfigError, WeightsError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+
+def train(config_path: Path, overrides: list[str]) -> int:
+    """Train; exit status."""
+    config = load_config(config_path, XceptionConfig, overrides)
+    from utils import xception_recipe  # torch takes seconds to import: not for --help or a wrong config
+
+    return xception_recipe.train(config)
 
 
 if __name__ == "__main__":

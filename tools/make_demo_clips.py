@@ -25,21 +25,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "demo", help="folder to fill (default: demo)")
     args = parser.parse_args(argv)
 
-    # after the arguments, so that --help is quick
-    from utils.demo import make_demo
-    from utils.errors import UserError
+    from utils.command import run
 
-    try:
-        labels = make_demo(args.out / "clips", detect)
-        write_labels(args.out / "labels.csv", labels)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; run it again to go on", file=sys.stderr)
-        return 130
+    return run(lambda: make(args.out), "stopped; run it again to go on")
+
+
+def make(folder: Path) -> int:
+    """Fill the folder; exit status."""
+    from utils.demo import make_demo  # here, so that --help is quick
+
+    labels = make_demo(folder / "clips", detect)
+    write_labels(folder / "labels.csv", labels)
     fakes = sum(label for _, label in labels)
-    print(f"{len(labels) - fakes} real clips and {fakes} fake in {args.out / 'clips'}")
+    print(f"{len(labels) - fakes} real clips and {fakes} fake in {folder / 'clips'}")
     return 0
 
 

@@ -1,0 +1,63 @@
+"""A command ends with a line and a status for what a user can cause, and with a traceback for a defect."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from utils.command import run
+from utils.errors import ConfigError, DataError, WeightsError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def raising(error: BaseException):
+    def work() -> int:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (ConfigError("no such key"), 2, "error: no such key"),
+        (WeightsError("x.pth: damaged"), 2, "error: x.pth: damaged"),
+        (DataError("no crop"), 1, "error: no crop"),
+        (FileNotFoundError(2, "No such file or directory", "here.csv"), 1, "error: here.csv: No such file"),
+        (OSError("no room"), 1, "error: a file: no room"),
+        (MemoryError(), 1, "error: memory ran out"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "error: memory ran out"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), 1, "error: memory ran out"),
+        (KeyboardInterrupt(), 130, "what was done stays"),
+    ],
+)
+def test_what_a_user_can_cause_is_a_line_and_a_status(capsys, error, status, line):
+    assert run(raising(error), "what was done stays") == status
+    said = capsys.readouterr()
+    assert said.err.startswith(line) and said.err.count("\n") == 1 and not said.out
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("name"), AssertionError()])
+def test_a_defect_keeps_its_traceback(error):
+    with pytest.raises(type(error)):
+        run(raising(error))
+
+
+@pytest.mark.parametrize("status", [0, 1, 143])
+def test_the_status_of_the_work_is_passed_on(status):
+    assert run(lambda: status) == status
+
+
+def test_a_reader_that_leaves_is_no_traceback():
+    """As in `command | head -1`: the pipe's other end is closed before all is written."""
+    code = "import sys; from utils.command import run\n"
+    code += "def work():\n    print('line\\n' * 100_000)\n    return 0\nsys.exit(run(work))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.read(5)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 1

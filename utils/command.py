@@ -1,0 +1,52 @@
+"""How a command ends: its exit status, and one line on standard error for whatever a user can cause."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from utils.errors import ConfigError, UserError, WeightsError
+
+
+def run(work: Callable[[], int], interrupted: str = "interrupted") -> int:
+    """The exit status of `work`; 130 for Ctrl-C, after the line `interrupted`.
+
+    2 for a config or weights that can't be used, 1 for other data, a failing disk, too little memory, or a
+    standard output that nobody reads any more.
+
+    Any other exception is a defect, and its traceback is what is needed of it.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal can't show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
+    try:
+        status = work()
+        sys.stdout.flush()
+        return status
+    except UserError as error:
+        return fail(str(error), 2 if isinstance(error, ConfigError | WeightsError) else 1)
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains again when it flushes at the end
+        return 1
+    except OSError as error:
+        return fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return fail("memory ran out; try a smaller batch_size=...", 1)
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130
+
+
+def fail(reason: str, status: int) -> int:
+    """Say why, and give back the exit status."""
+    print(f"error: {reason}", file=sys.stderr)
+    return status
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: the CPU's, of which torch only says so in words, or a GPU's."""
+    words = str(error)
+    return isinstance(error, MemoryError) or "can't allocate memory" in words or "out of memory" in words
