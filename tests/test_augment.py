@@ -228,3 +228,23 @@ def test_hue_saturation_value_is_drawn_within_the_published_limits():
 
 def test_flip_is_a_mirror(face):
     assert np.array_equal(run(A.HorizontalFlip(), face), face[:, ::-1])
+
+
+def test_channel_shuffle_changes_the_order_alone():
+    colour = np.full((4, 4, 3), (50, 100, 150), np.uint8)
+    orders = {tuple(run(A.ChannelShuffle(), colour, seed)[0, 0]) for seed in range(40)}
+    assert all(sorted(order) == [50, 100, 150] for order in orders) and len(orders) > 3
+
+
+def test_published_xception_parameters():
+    """The published ranges, of those transforms that the other recipe doesn't share."""
+    kinds = augmentation("published").before.transforms
+    camera, light, both = kinds[6], kinds[7], kinds[8]
+    assert (camera.color_shift, camera.intensity) == ((0.01, 0.05), (0.1, 0.5))
+    assert (light.brightness_limit, light.contrast_limit) == ((-0.2, 0.2), (0.0, 0.0))
+    assert (both.brightness_limit, both.contrast_limit) == ((-0.2, 0.2), (-0.2, 0.2))
+    channels, plane, sharpen, blur = kinds[1], kinds[4], kinds[5], kinds[2]
+    assert channels.spread == (10, 50) and channels.of_variance and channels.per_channel
+    assert plane.spread == pytest.approx((2.55, 12.75)) and not plane.of_variance and not plane.per_channel
+    assert (sharpen.alpha, sharpen.lightness) == ((0.2, 0.5), (0.5, 1.0))
+    assert blur.kernel == (3, 7)
