@@ -338,3 +338,13 @@ def test_names_that_are_not_utf8_are_written_as_they_are(tmp_path):
     write_submission(tmp_path / "o.csv", [(name, Result(Path(name), 0.5, 0, "its name"))])
     assert (tmp_path / "o.csv").read_bytes() == b"filename,label\ncaf\xe9.mp4,0.500000\n"
     assert (tmp_path / "o.errors.csv").read_bytes() == b"filename,reason\ncaf\xe9.mp4,its name\n"
+
+
+def test_the_sample_is_never_overwritten(tmp_path, clip):
+    """Nor under the name of a file that is written beside the output."""
+    for name, output in (("sample.csv", "sample.csv"), ("out.errors.csv", "out.csv")):
+        sample = tmp_path / name
+        sample.write_text("filename,label\nsingle_face.mp4,0.5\n")
+        code, _, said = run(clip, "--output", tmp_path / output, "--sample-submission", sample)
+        assert code == 2 and "is the sample, which would be overwritten" in said
+        assert sample.read_text() == "filename,label\nsingle_face.mp4,0.5\n"

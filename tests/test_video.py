@@ -248,3 +248,11 @@ class TestImages:
     def test_formats(self, tmp_path, suffix):
         cv2.imwrite(str(tmp_path / f"a.{suffix}"), np.full((16, 24, 3), 120, np.uint8))
         assert np.abs(read_image(tmp_path / f"a.{suffix}").astype(int) - 120).max() <= 4
+
+
+def test_an_image_too_large_for_the_memory_is_refused_by_its_size(tmp_path):
+    """8,100 x 8,000 pixels: a small file, black, of more pixels than can be handled."""
+    path = tmp_path / "large.png"
+    assert cv2.imwrite(str(path), np.zeros((8000, 8100), np.uint8))
+    with pytest.raises(MediaError, match="8100x8000 pixels; at most 64 million"):
+        list(FrameReader(path))
