@@ -216,7 +216,8 @@ def restore(
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{path} ({key}) is no checkpoint of this training: {reason}") from None
-    changed = [(name, before.get(name), config[name]) for name in same if before.get(name) != config[name]]
+    known = [name for name in same if name in before]  # a key may be younger than the file
+    changed = [(name, before[name], config[name]) for name in known if before[name] != config[name]]
     if batch != batch_before:
         changed.append(("samples a step", batch_before, batch))
     if changed and position.tally.step:
