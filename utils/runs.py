@@ -162,18 +162,18 @@ def _epoch_of(line: str) -> int | None:
 
 def snapshot(
     position: Position,
-    model: nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     batch: int,
 ) -> dict[str, Any]:
-    """What every checkpoint holds; to be called in all processes. batch: samples a step, over all of them.
+    """What every checkpoint holds but the weights; to be called in all processes.
+
+    batch: samples a step, over all processes.
 
     Random states are not among it: what is drawn depends on seed, epoch, step, process and sample.
     """
     return {
         "epoch": position.epoch,
-        "state_dict": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
         "tallies": distributed.gather(position.tally.plain()),

@@ -60,11 +60,11 @@ class WSDANTask:
             figures[f"{name}_accuracy"] = right.float().mean()
         return Step(losses["total"], figures)
 
-    def predict(self, images: Tensor) -> dict[str, Tensor]:
+    def predict(self, model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         """Logits (B, 2) of the raw forward, and of its mean with that of the attention crop."""
-        raw, _, attention = self.model(images)
+        raw, _, attention = model(images)
         crops = attention_crop(images, attention, VALIDATION_THETA, VALIDATION_PADDING)
-        crop = self.model(crops)[0]
+        crop = model(crops)[0]
         return {"": raw, "with_crop_": (raw.float() + crop.float()) / 2}
 
     def end_epoch(self) -> None:
