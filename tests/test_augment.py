@@ -37,7 +37,7 @@ def run(transform: A.ImageOnlyTransform, image: np.ndarray, seed: int = 0) -> np
     return transform(image=image)["image"]
 
 
-@pytest.mark.parametrize("name", ["published", "published-wsdan", "bundled"])
+@pytest.mark.parametrize("name", ["published", "published-wsdan", "bundled", "robust"])
 @pytest.mark.parametrize("preprocess", [SIZE, WINDOW])
 def test_same_state_same_image(face, name, preprocess):
     augment = augmentation(name)
@@ -50,7 +50,7 @@ def test_same_state_same_image(face, name, preprocess):
 
 def test_the_crop_itself_is_left_alone(face):
     before = face.copy()
-    for name in ("published", "bundled"):
+    for name in ("published", "bundled", "robust"):
         for seed in range(5):
             augmentation(name)(face, SIZE, np.random.default_rng(seed))
     assert np.array_equal(face, before)

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
+from utils.align import TEMPLATE
 from utils.augment import augmentation
+from utils.crops import crop_landmarks
 from utils.datasets import (
     EpochBatches,
     FaceDataset,
@@ -21,6 +23,7 @@ from utils.datasets import (
 )
 from utils.engine import videos_of_sets
 from utils.errors import DataError
+from utils.faces import Face, write_faces_csv
 from utils.lists import (
     Videos,
     crop_numbers,
@@ -363,3 +366,41 @@ def test_a_video_in_training_and_validation_is_refused(tmp_path, capsys):
     config = WSDANConfig(datapath=str(tmp_path), train_sets=("train", "test_all"))
     with pytest.raises(DataError, match="1 videos, such as 'c', are in train_sets"):
         videos_of_sets(table, tmp_path, config)
+
+
+def test_a_self_blended_sample_is_its_real_face_changed_and_called_fake(videos):
+    """Index + length is the sample blended; the same for the same epoch, whoever loads it."""
+    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng: face)
+    plain, blended, again = faces[0, 1], faces[0, 1 + 6], faces[0, 1 + 6]
+    assert (plain.label, blended.label, blended.index) == (0, 1, 7)
+    assert torch.equal(blended.image, again.image)
+    assert not torch.equal(blended.image, faces[1, 7].image)
+    name = {faces.file(0, 7).split("/")[-2], faces.file(0, 1).split("/")[-2]}
+    assert name == {"video1"}
+    stored = [read_crop(videos.root / "video1" / f"{n:03d}.png")[0].astype(int) for n in (0, 2, 4)]
+    change = min(np.abs(blended.image.numpy() - image).mean() for image in stored)
+    assert 0 < change < 25
+    assert faces.labels_of(np.array([0, 1, 4, 6, 7])).tolist() == [0, 0, 1, 1, 1]
+
+
+def test_scheduled_epochs_hold_the_share_of_self_blended_faces(videos):
+    plain = ScheduledFaces(videos, PREPROCESS, 0, augmentation("bundled"))
+    half = ScheduledFaces(videos, PREPROCESS, 0, augmentation("bundled"), blended_share=0.5)
+    for epoch in range(3):
+        order, before = half.epoch_order(epoch), plain.epoch_order(epoch)
+        blended = order >= len(half)
+        assert blended.sum() == round(0.5 * (plain.labels[before] == 1).sum())
+        assert np.array_equal(half.labels_of(order), plain.labels[before])
+        assert np.array_equal(order[~blended], before[~blended])
+        assert not half.labels[order[blended] % len(half)].any()
+
+
+def test_landmarks_of_a_crop_come_from_its_faces_csv_or_the_template(tmp_path):
+    landmarks = TEMPLATE * 0.5 + (30, 12) + np.array([(0, 0), (0, 6), (-3, 0), (0, 0), (2, 0)])
+    write_faces_csv(tmp_path / "faces.csv", [(7, Face(0.9, np.zeros(4), landmarks))])
+    found = crop_landmarks(tmp_path / "007.png")
+    assert 0.5 < np.abs(found - TEMPLATE).max() < 12 and np.abs(found - TEMPLATE).mean() < 5
+    assert np.array_equal(crop_landmarks(tmp_path / "009.png"), TEMPLATE)  # not in the table
+    assert np.array_equal(crop_landmarks(tmp_path / "none" / "007.png"), TEMPLATE)
+    (tmp_path / "faces.csv").write_text("a,b\n")
+    assert np.array_equal(crop_landmarks(tmp_path / "007.png"), TEMPLATE)

@@ -95,6 +95,9 @@ def script():
 def assert_same_run(one: Path, other: Path) -> None:
     """Weights, momentum, centres, metrics and log of two runs, bit for bit."""
     a, b = (load_checkpoint(path / "last.pth") for path in (one, other))
+    assert a.keys() == b.keys()
+    for part in {"trained_state_dict", "n_averaged"} & a.keys():
+        assert_equal(a[part], b[part])
     for part in ("state_dict", "feature_center", "center_scale", "metrics", "best", "epoch", "logs"):
         assert_equal(a[part], b[part])
     assert_equal(a["optimizer"], b["optimizer"])
@@ -171,8 +174,12 @@ def test_the_picture_shows_faces_crops_and_drops(data, tmp_path, tiny, capsys):
 
 
 def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, capsys):
-    """A SIGTERM inside each epoch: head dropout, drawn maps, centres and log go on as if nothing was."""
-    assert recipe.train(config(data, tmp_path / "whole")) == 0
+    """A SIGTERM inside each epoch: head dropout, drawn maps, centres and log go on as if nothing was.
+
+    So do averaged weights and self-blended faces.
+    """
+    changes = {"ema": 0.9, "self_blended": 0.5, "augmentation": "robust"}
+    assert recipe.train(config(data, tmp_path / "whole", **changes)) == 0
     steps = []
 
     def due(self) -> bool:
@@ -182,7 +189,7 @@ def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, caps
         return False
 
     monkeypatch.setattr(runs.RunFolder, "due", due)
-    broken = config(data, tmp_path / "broken")
+    broken = config(data, tmp_path / "broken", **changes)
     assert recipe.train(broken) == 128 + signal.SIGTERM
     assert "ckpt=auto" in capsys.readouterr().err
     assert load_checkpoint(tmp_path / "broken" / "last.pth")["tallies"][0]["step"] == 3
@@ -222,7 +229,7 @@ def stopped_process(values: dict) -> int:
 
 def test_two_processes_stopped_and_resumed_are_unbroken(data, tmp_path):
     whole, broken = (
-        config(data, tmp_path / name, epochs=1, batch_size=2, max_valid_videos=3)
+        config(data, tmp_path / name, epochs=1, batch_size=2, max_valid_videos=3, ema=0.9)
         for name in ("whole", "broken")
     )
     assert run_processes(whole_process, whole) == [0, 0]

@@ -3,8 +3,9 @@
     python tools/export_weights.py output/bundled-xception/best.pth external/bundled-xception.safetensors
 
 The file's metadata says what the network expects of a face (`preprocess`) and where the weights come from:
-network, data, seed, epoch and validation figures. Exit codes: 0 written, 1 the disk failed, 2 usage or a
-file that is no checkpoint of train-xception.py or train-wsdan.py.
+network, data, seed, epoch and validation figures. Of a run with the key `ema` they are the averaged ones.
+Exit codes: 0 written, 1 the disk failed, 2 usage or a file that is no checkpoint of train-xception.py or
+train-wsdan.py.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ def export(checkpoint_path: Path, output: Path) -> dict[str, str]:
         "seed": str(config["seed"]),
         "validation": json.dumps(figures),
     }
+    if "n_averaged" in checkpoint:  # then `state_dict` holds the averaged weights, as they were validated
+        metadata["averaged"] = f"weights averaged over {checkpoint['n_averaged']} steps, ema {config['ema']}"
     save_weights(model, output, metadata)
     return metadata
 

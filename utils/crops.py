@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.align import TEMPLATE, similarity
 from utils.errors import DataError
-from utils.faces import Face, write_faces_csv
+from utils.faces import Face, read_faces_csv, write_faces_csv
 from utils.files import write_whole
 from utils.video import CROP_NAME, IMAGE_SUFFIXES, SOURCE_FILE
 
@@ -178,3 +179,17 @@ def finish_folder(job: Job, rows: Iterable[tuple[int, Face]]) -> None:
     write_faces_csv(job.folder / FACES_FILE, rows)
 
 
+def crop_landmarks(path: Path) -> np.ndarray:
+    """The landmarks (5, 2) of an aligned crop in its own pixels, from the `faces.csv` beside it.
+
+    Those of a turned face lie up to 25 pixels from the template; without a usable file it has to do.
+    """
+    try:
+        rows = read_faces_csv(path.with_name(FACES_FILE))
+    except (OSError, ValueError):
+        return TEMPLATE
+    for frame, face in rows:
+        matrix = similarity(face.landmarks) if frame == int(path.stem) else None
+        if matrix is not None:
+            return face.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    return TEMPLATE

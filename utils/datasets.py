@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from utils.blending import self_blended
+from utils.crops import crop_landmarks
 from utils.lists import Videos
 from utils.preprocess import Preprocess
 from utils.schemas import FACE_SIZE
@@ -59,6 +61,8 @@ class FaceDataset(Dataset):
     (validation): sample s of a video's `count` is frame n * s // count, and the aligned crop itself, uint8
     RGB (320, 320, 3), for `Preprocess.batch`, which is what scoring does. A frame that was not cropped
     gives way to the nearest that was.
+
+    `index` + `len(dataset)` is the sample at `index`, a real one, made a fake by self-blending.
     """
 
     def __init__(
@@ -81,19 +85,27 @@ class FaceDataset(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
         rng = self._generator(epoch, index)
-        image, broken = self._read(self.video_of[index], self._frame(epoch, index, rng), rng)
-        label = int(self.labels[index])
+        blend, place = divmod(index, len(self))
+        path, image, broken = self._read(self.video_of[place], self._frame(epoch, place, rng), rng)
+        label = 1 if blend else int(self.labels[place])
         if image is None:
             return Sample(None, label, index, broken)
         if self.augmentation is None:
             return Sample(torch.from_numpy(image), label, index, broken)
+        if blend:
+            image, _ = self_blended(image, rng, crop_landmarks(path))
         image = self.augmentation(image, self.preprocess, rng)
         return Sample(self.preprocess.normalise(image), label, index, broken)
+
+    def labels_of(self, indices: np.ndarray) -> np.ndarray:
+        """Labels (N,) of samples (N,), self-blended ones included."""
+        return np.where(indices >= len(self), 1, self.labels[indices % len(self)])
 
     def file(self, epoch: int, index: int) -> str:
         """The crop that the sample at `index` is in this epoch, if it is readable."""
         rng = self._generator(epoch, index)
-        candidates = self._candidates(self.video_of[index], self._frame(epoch, index, rng), rng)
+        place = index % len(self)
+        candidates = self._candidates(self.video_of[place], self._frame(epoch, place, rng), rng)
         return str(self._path(*next(candidates)))
 
     def _generator(self, epoch: int, index: int) -> np.random.Generator:
@@ -111,15 +123,18 @@ class FaceDataset(Dataset):
     def _path(self, name: str, number: int) -> Path:
         return self.videos.root / name / f"{number:03d}.png"
 
-    def _read(self, video: int, frame: int, rng: np.random.Generator) -> tuple[np.ndarray | None, list[str]]:
+    def _read(
+        self, video: int, frame: int, rng: np.random.Generator
+    ) -> tuple[Path | None, np.ndarray | None, list[str]]:
+        """The crop asked for, or what stands in for it: its path, the face, and the broken crops met."""
         broken = []
         for name, number in self._candidates(video, frame, rng):
             path = self._path(name, number)
             image, reason = read_crop(path)
             if image is not None:
-                return image, broken
+                return path, image, broken
             broken.append(f"{path}: {reason}")
-        return None, broken
+        return None, None, broken
 
     def _candidates(self, video: int, frame: int, rng: np.random.Generator) -> Iterator[tuple[str, int]]:
         """The crop asked for, then what may stand in for it, in random order."""
@@ -143,10 +158,17 @@ class ScheduledFaces(FaceDataset):
     TRAIN_START, VALID_PHASE = 2, 1
 
     def __init__(
-        self, videos: Videos, preprocess: Preprocess, seed: int, augmentation: Augmentation | None = None
+        self,
+        videos: Videos,
+        preprocess: Preprocess,
+        seed: int,
+        augmentation: Augmentation | None = None,
+        blended_share: float = 0.0,
     ):
+        """blended_share: of an epoch's fake samples, replaced by self-blended real ones."""
         counts = np.full(len(videos), self.SAMPLES)
         super().__init__(videos, counts, preprocess, seed, augmentation)
+        self.blended_share = blended_share
 
     def distinct(self, epoch: int, picks: np.ndarray | None = None) -> np.ndarray:
         """Samples of the videos at `picks` (None: all) in an epoch, each crop once.
@@ -161,11 +183,12 @@ class ScheduledFaces(FaceDataset):
         return np.concatenate(indices)
 
     def epoch_order(self, epoch: int) -> np.ndarray:
-        """An epoch's samples, shuffled: those of all real videos and of as many fake ones, drawn anew."""
+        """An epoch's samples, shuffled: those of all real videos and of as many fakes, drawn anew."""
         rng = np.random.default_rng((self.seed, epoch))
         reals, fakes = (np.flatnonzero(self.videos.labels == label) for label in (0, 1))
         drawn = rng.choice(fakes, min(len(reals), len(fakes)), replace=False)
-        return rng.permutation(self.distinct(epoch, np.concatenate([reals, np.sort(drawn)])))
+        order = rng.permutation(self.distinct(epoch, np.concatenate([reals, np.sort(drawn)])))
+        return with_self_blended(order, self.labels[order], len(self), self.blended_share, rng)
 
     def _phase(self, epoch: int) -> int:
         e = self.VALID_PHASE if self.augmentation is None else epoch + self.TRAIN_START
@@ -199,6 +222,24 @@ def read_crop(path: Path) -> tuple[np.ndarray | None, str]:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), ""
 
 
+def with_self_blended(
+    order: np.ndarray, labels: np.ndarray, size: int, share: float, rng: np.random.Generator
+) -> np.ndarray:
+    """The epoch's samples (N,), `share` of the fake ones replaced by self-blended real ones.
+
+    labels: (N,) of `order`; size: of the data set. Each real sample of the epoch is blended at most once,
+    if there are enough of them; it also stays as it is.
+    """
+    fakes, reals = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+    count = round(share * len(fakes))
+    if count == 0 or len(reals) == 0:
+        return order
+    replaced = rng.choice(fakes, count, replace=False)
+    order = order.copy()
+    order[replaced] = order[rng.choice(reals, count, replace=count > len(reals))] + size
+    return order
+
+
 def collate(samples: list[Sample]) -> Batch:
     """Samples stacked to a batch."""
     images = [sample.image for sample in samples]
@@ -210,15 +251,21 @@ def collate(samples: list[Sample]) -> Batch:
     )
 
 
-def epoch_order(labels: np.ndarray, seed: int, epoch: int, balance: bool) -> np.ndarray:
-    """The samples of an epoch in training order; `balance` draws the larger class down to the smaller."""
+def epoch_order(
+    labels: np.ndarray, seed: int, epoch: int, balance: bool, blended_share: float = 0.0
+) -> np.ndarray:
+    """The samples of an epoch in training order; `balance` draws the larger class down to the smaller.
+
+    blended_share: of the fake samples, replaced by self-blended real ones.
+    """
     rng = np.random.default_rng((seed, epoch))
     picks = np.arange(len(labels))
     if balance:
         classes = [np.flatnonzero(labels == label) for label in (0, 1)]
         size = min(len(places) for places in classes)
         picks = np.concatenate([rng.choice(places, size, replace=False) for places in classes])
-    return rng.permutation(picks)
+    order = rng.permutation(picks)
+    return with_self_blended(order, labels[order], len(labels), blended_share, rng)
 
 
 class EpochBatches(Sampler):

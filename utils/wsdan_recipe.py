@@ -33,7 +33,7 @@ class WSDANTask:
 
     kept_name = "ckpt_{epoch}.pth"
     drop_last = False  # as published
-    sample_keys = ("data_list", "seed", "train_sets", "max_train_videos")
+    sample_keys = ("data_list", "seed", "train_sets", "max_train_videos", "self_blended")
 
     def __init__(self, config: WSDANConfig, device: torch.device, is_new: bool):
         self.config = config
@@ -60,11 +60,11 @@ class WSDANTask:
             figures[f"{name}_accuracy"] = right.float().mean()
         return Step(losses["total"], figures)
 
-    def predict(self, images: Tensor) -> dict[str, Tensor]:
+    def predict(self, model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         """Logits (B, 2) of the raw forward, and of its mean with that of the attention crop."""
-        raw, _, attention = self.model(images)
+        raw, _, attention = model(images)
         crops = attention_crop(images, attention, VALIDATION_THETA, VALIDATION_PADDING)
-        crop = self.model(crops)[0]
+        crop = model(crops)[0]
         return {"": raw, "with_crop_": (raw.float() + crop.float()) / 2}
 
     def end_epoch(self) -> None:
@@ -76,12 +76,15 @@ class WSDANTask:
         lines = []
         first = {"training, each epoch": self.train_set.epoch_order(0), "validation": self.valid_indices}
         for name, dataset in (("training, each epoch", self.train_set), ("validation", self.valid_set)):
-            fakes = int(dataset.labels[first[name]].sum())
+            fakes = int(dataset.labels_of(first[name]).sum())
             real_videos = int((dataset.videos.labels == 0).sum())
             lines.append(
                 f"{name}: {len(first[name]) - fakes:,} real and {fakes:,} fake samples "
                 f"of {real_videos:,} real and {len(dataset.videos) - real_videos:,} fake videos"
             )
+        blended = int((first["training, each epoch"] >= len(self.train_set)).sum())
+        if blended:
+            lines.append(f"of the fake training samples {blended:,} are self-blended real faces")
         return lines
 
     def state(self, position: Position, rate: float) -> dict[str, Any]:
@@ -105,7 +108,7 @@ def build_sets(config: WSDANConfig) -> tuple[ScheduledFaces, ScheduledFaces]:
         raise DataError(f"train_sets {config.train_sets} must hold real and fake videos; one kind is missing")
     augment = augmentation(config.augmentation)
     return (
-        ScheduledFaces(train_videos, config.preprocess, config.seed, augment),
+        ScheduledFaces(train_videos, config.preprocess, config.seed, augment, config.self_blended),
         ScheduledFaces(valid_videos, config.preprocess, config.seed),
     )
 

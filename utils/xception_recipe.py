@@ -32,7 +32,7 @@ class XceptionTask:
     drop_last = True
     sample_keys = (
         "data_list", "seed", "batch_size", "train_sets", "real_fraction", "fake_fraction", "balance",
-        "max_train_videos",
+        "max_train_videos", "self_blended",
     )  # fmt: skip
 
     def __init__(self, config: XceptionConfig, device: torch.device, is_new: bool):
@@ -42,8 +42,9 @@ class XceptionTask:
         self.model = build_model(config, device, start=is_new)
 
     def epoch_order(self, epoch: int) -> np.ndarray:
-        """All samples shuffled, or as many fakes as reals."""
-        return epoch_order(self.train_set.labels, self.config.seed, epoch, self.config.balance)
+        """All samples shuffled, or as many fakes as reals; some of the fakes self-blended."""
+        config = self.config
+        return epoch_order(self.train_set.labels, config.seed, epoch, config.balance, config.self_blended)
 
     def take_step(self, parallel: nn.Module, images: Tensor, labels: Tensor) -> Step:
         """Cross entropy and accuracy."""
@@ -51,9 +52,9 @@ class XceptionTask:
         loss = cross_entropy(logits.float(), labels)
         return Step(loss, {"accuracy": (logits.argmax(1) == labels).float().mean()})
 
-    def predict(self, images: Tensor) -> dict[str, Tensor]:
+    def predict(self, model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         """Logits (B, 2) of the one predictor."""
-        return {"": self.model(images)}
+        return {"": model(images)}
 
     def end_epoch(self) -> None:
         """Nothing changes between epochs."""
