@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -266,6 +267,15 @@ def test_training_learns(data, tmp_path, tiny):
     best = min(row["val_log_loss"] for row in rows)
     assert load_checkpoint(tmp_path / "best.pth")["metrics"]["log_loss"] == best
     assert {path.name for path in tmp_path.glob("ckpt_*")} == {"ckpt_8.pth"}
+
+
+def test_an_epoch_can_end_after_some_samples_drawn_anew(data, tmp_path, tiny):
+    task = recipe.WSDANTask(config(data, tmp_path, epoch_samples=6), torch.device("cpu"), True)
+    first, second = task.epoch_order(0), task.epoch_order(1)
+    assert len(first) == len(second) == 6 and set(first) != set(second)
+    assert first.tolist() == task.epoch_order(0).tolist()
+    real, fake = re.search(r"(\d+) real and (\d+) fake samples", task.describe()[0]).groups()
+    assert int(real) + int(fake) == 6
 
 
 def test_the_published_decay_of_the_learning_rate(data, tmp_path, tiny):

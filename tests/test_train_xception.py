@@ -223,6 +223,13 @@ def test_more_epochs_later_are_the_same_as_at_once(data, tmp_path, tiny, capsys)
     assert "nothing left to do" in capsys.readouterr().out
 
 
+def test_an_epoch_can_end_after_some_samples_drawn_anew(data, tmp_path, tiny):
+    task = recipe.XceptionTask(config(data, tmp_path, epoch_samples=6), torch.device("cpu"), True)
+    first, second = task.epoch_order(0), task.epoch_order(1)
+    assert len(first) == len(second) == 6 and set(first) != set(second)
+    assert first.tolist() == task.epoch_order(0).tolist()
+
+
 def test_training_learns(data, tmp_path, tiny):
     changes = {"augmentation": "published", "optimizer": "adamw", "schedule": "onecycle"}
     recipe.train(config(data, tmp_path, n_epoches=8, learning_rate=0.05, **changes))

@@ -89,18 +89,20 @@ class TrainingConfig:
     """What both training scripts can be told.
 
     train_sets, valid_set: names of sets in data_list; max_train_videos, max_valid_videos: a quick look.
-    self_blended: share of an epoch's fake samples that give way to self-blended real faces (label fake).
-    ema: decay a step of averaged weights, which are then the ones validated and kept as `state_dict`; 0 = no
-    averaging. window: x1, y1, x2, y2 of the aligned 320-pixel face that the network sees (end exclusive),
-    None = all of it; mean, std: of RGB in 0..1. step_epochs, step_factor: of the schedule "step"; warmup:
-    share of the schedule "onecycle". checkpoint_minutes: between saves within an epoch; every keep_every-th
-    epoch's checkpoint is kept besides the last and the best.
+    epoch_samples: an epoch ends after so many samples, drawn anew each time, to validate more often (None:
+    after all). self_blended: share of an epoch's fake samples that give way to self-blended real faces (label
+    fake). ema: decay a step of averaged weights, which are then the ones validated and kept as `state_dict`;
+    0 = no averaging. window: x1, y1, x2, y2 of the aligned 320-pixel face that the network sees (end
+    exclusive), None = all of it; mean, std: of RGB in 0..1. step_epochs, step_factor: of the schedule "step";
+    warmup: share of the schedule "onecycle". checkpoint_minutes: between saves within an epoch; every
+    keep_every-th epoch's checkpoint is kept besides the last and the best.
     """
 
     train_sets: tuple[str, ...] = ("train",)
     valid_set: str = "val"
     max_train_videos: int | None = None
     max_valid_videos: int | None = None
+    epoch_samples: int | None = None
     augmentation: str = "published"
     self_blended: float = 0.0
     ema: float = 0.0
@@ -131,7 +133,7 @@ class TrainingConfig:
         _choice(self, "optimizer", ("sgd", "adamw"))
         _choice(self, "schedule", ("step", "onecycle"))
         _choice(self, "precision", PRECISIONS)
-        _range(self, "batch_size step_epochs keep_every max_train_videos max_valid_videos", 1)
+        _range(self, "batch_size step_epochs keep_every max_train_videos max_valid_videos epoch_samples", 1)
         _range(self, "weight_decay checkpoint_minutes", 0)
         _range(self, "seed", 0, 2**63 - 1)
         _range(self, "warmup momentum step_factor self_blended", 0, 1)

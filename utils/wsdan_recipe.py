@@ -33,7 +33,7 @@ class WSDANTask:
 
     kept_name = "ckpt_{epoch}.pth"
     drop_last = False  # as published
-    sample_keys = ("data_list", "seed", "train_sets", "max_train_videos", "self_blended")
+    sample_keys = ("data_list", "seed", "train_sets", "max_train_videos", "self_blended", "epoch_samples")
 
     def __init__(self, config: WSDANConfig, device: torch.device, is_new: bool):
         self.config = config
@@ -44,8 +44,8 @@ class WSDANTask:
         self.centers = FeatureCenters(2, self.model.fc.in_features, device)
 
     def epoch_order(self, epoch: int) -> np.ndarray:
-        """All reals and as many fakes, each crop once."""
-        return self.train_set.epoch_order(epoch)
+        """All reals and as many fakes, each crop once; or the first `epoch_samples` of them."""
+        return self.train_set.epoch_order(epoch)[: self.config.epoch_samples]
 
     def take_step(self, parallel: nn.Module, images: Tensor, labels: Tensor) -> Step:
         """The four losses, and the accuracy of the three forwards; moves the centres."""
@@ -74,7 +74,7 @@ class WSDANTask:
     def describe(self) -> list[str]:
         """Sizes of both sets, in videos and in samples of an epoch."""
         lines = []
-        first = {"training, each epoch": self.train_set.epoch_order(0), "validation": self.valid_indices}
+        first = {"training, each epoch": self.epoch_order(0), "validation": self.valid_indices}
         for name, dataset in (("training, each epoch", self.train_set), ("validation", self.valid_set)):
             fakes = int(dataset.labels_of(first[name]).sum())
             real_videos = int((dataset.videos.labels == 0).sum())

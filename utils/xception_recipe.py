@@ -32,7 +32,7 @@ class XceptionTask:
     drop_last = True
     sample_keys = (
         "data_list", "seed", "batch_size", "train_sets", "real_fraction", "fake_fraction", "balance",
-        "max_train_videos", "self_blended",
+        "max_train_videos", "self_blended", "epoch_samples",
     )  # fmt: skip
 
     def __init__(self, config: XceptionConfig, device: torch.device, is_new: bool):
@@ -42,9 +42,13 @@ class XceptionTask:
         self.model = build_model(config, device, start=is_new)
 
     def epoch_order(self, epoch: int) -> np.ndarray:
-        """All samples shuffled, or as many fakes as reals; some of the fakes self-blended."""
+        """All samples shuffled, or as many fakes as reals; some of the fakes self-blended.
+
+        Or the first `epoch_samples` of them.
+        """
         config = self.config
-        return epoch_order(self.train_set.labels, config.seed, epoch, config.balance, config.self_blended)
+        order = epoch_order(self.train_set.labels, config.seed, epoch, config.balance, config.self_blended)
+        return order[: config.epoch_samples]
 
     def take_step(self, parallel: nn.Module, images: Tensor, labels: Tensor) -> Step:
         """Cross entropy and accuracy."""
