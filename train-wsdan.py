@@ -48,7 +48,7 @@ def train(config_path: Path, overrides: list[str], picture: Path | None) -> int:
     if picture is not None:
         from utils import pictures  # torch takes seconds to import: not for --help or a wrong config
 
-        print(f"{picture}: {pictures.show_batch(config, picture)} faces, their crops and drops")
+        print(f"{picture}: {pictures.show_batch(config, picture)}")
         return 0
     from utils import wsdan_recipe
 

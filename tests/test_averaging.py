@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from utils.averaging import AveragedWeights, decay_at
+from utils.errors import ConfigError
+from utils.schemas import XceptionConfig
 
 
 def net(value: float) -> nn.Module:
@@ -68,3 +70,9 @@ def test_a_checkpoint_brings_both_back():
     late.load({"state_dict": late.trained.state_dict()})
     late.update()
     assert late.model.weight.tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("key, value", [("ema", 1.0), ("ema", -0.1), ("self_blended", 1.5)])
+def test_a_key_out_of_range_is_named(key, value):
+    with pytest.raises(ConfigError, match=f"^{key} must be"):
+        XceptionConfig(data_root="faces", **{key: value})

@@ -9,7 +9,7 @@ from utils.checkpoint import read_state_dict
 from utils.config import ROOT, load_config
 from utils.metrics import frame_metrics
 from utils.preprocess import METADATA_KEY, Preprocess
-from utils.schemas import SubmissionConfig
+from utils.schemas import SubmissionConfig, WSDANConfig
 from utils.scoring import BUNDLED, score
 from utils.weights_table import check, read_table
 
@@ -33,6 +33,18 @@ def test_the_file_says_what_the_network_expects_of_a_face(config):
         _, metadata = read_state_dict(path)
         preprocess = Preprocess.from_metadata(metadata[METADATA_KEY])
         assert 224 <= preprocess.size <= 256 and preprocess.window is not None
+
+
+def test_all_bundled_files_together_are_small_enough():
+    assert sum(path.stat().st_size for path in (ROOT / "external").glob("bundled-*")) <= 90_000_000
+
+
+def test_the_bundled_wsdan_is_trained_on_what_its_start_expects():
+    """The network of wsdan-conf/bundled.py begins with the bundled Xception, so it must see the same."""
+    training = load_config(ROOT / "wsdan-conf/bundled.py", WSDANConfig)
+    _, metadata = read_state_dict(training.pretrained)
+    assert training.preprocess == Preprocess.from_metadata(metadata[METADATA_KEY])
+    assert (training.augmentation, training.self_blended, training.ema) == ("robust", 0.25, 0.998)
 
 
 def test_a_real_clip_is_judged_and_its_score_repeats(clip):

@@ -24,6 +24,7 @@ from utils import runs, training
 from utils import wsdan_recipe as recipe
 from utils.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from utils.errors import ConfigError, DataError
+from utils.pictures import first_faces
 from utils.schemas import WSDANConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -162,6 +163,7 @@ def test_the_picture_shows_faces_crops_and_drops(data, tmp_path, tiny, capsys):
     arguments = [f"{key}={value}" for key, value in keys(data, tmp_path / "run", batch_size=3).items()]
     assert script().main([str(ROOT / "wsdan-conf/xception.py"), "--show-batch", str(tmp_path / "a.png"),
                           *arguments, "pretrained=None"]) == 0  # fmt: skip
+    assert "3 faces, their crops and drops" in capsys.readouterr().out
     picture = cv2.imread(str(tmp_path / "a.png"))
     assert picture.shape == (3 * 71, 3 * 71, 3) and picture.std() > 10
     assert not (tmp_path / "run").exists()
@@ -172,6 +174,18 @@ def test_the_picture_shows_faces_crops_and_drops(data, tmp_path, tiny, capsys):
     assert 0 < same.mean() < 1 and np.abs(drop[~same] - mean).max() < 1
     with pytest.raises(SystemExit, match="2"):
         script().main([str(ROOT / "wsdan-conf/xception.py"), "--show-batch", "a.jpg"])
+
+
+def test_the_picture_shows_a_self_blended_face(data, tmp_path, tiny, capsys):
+    values = keys(data, tmp_path / "run", batch_size=3, self_blended=0.2, pretrained=None)
+    arguments = [f"{key}={value}" for key, value in values.items()]
+    assert script().main([str(ROOT / "wsdan-conf/xception.py"), "--show-batch", str(tmp_path / "a.png"),
+                          *arguments]) == 0  # fmt: skip
+    assert "3 faces (self-blended: row " in capsys.readouterr().out
+    order = np.array([5, 2, 7, 1, 12, 11])
+    assert first_faces(order, 3, 10).tolist() == [5, 2, 12]
+    assert first_faces(order, 5, 10).tolist() == [5, 2, 7, 1, 12]
+    assert first_faces(order, 3, 20).tolist() == [5, 2, 7]
 
 
 def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, capsys):

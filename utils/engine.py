@@ -249,8 +249,7 @@ def fit(
             tally=position.tally, after_step=after_step, **common,
         )  # fmt: skip
         save()  # a run that is stopped while it validates goes on with validating
-        for model in (task.model, averaged.model):
-            distributed.share_buffers(model)
+        distributed.share_buffers(averaged.model)
         keys = validation_batches(task.valid_indices, batch // world, rank, world)
         position.metrics = evaluate(
             lambda images: task.predict(averaged.model, images), averaged.model,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -26,3 +29,11 @@ def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) ->
     finally:
         if os.path.lexists(aside):
             os.unlink(aside)
+
+
+def write_report(name: str | Path, command: Sequence[str], report: str, data: dict) -> None:
+    """Write `name`.md, the command and what it printed, and `name`.json, its figures. Raises OSError."""
+    line, path = shlex.join(command), Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(f"{path}.md", f"    {line}\n\n{report}\n")
+    write_whole(f"{path}.json", json.dumps({"command": line} | data, indent=1) + "\n")

@@ -13,7 +13,7 @@ from torch import Tensor
 from utils import engine
 from utils.attention import CROP_PADDING, CROP_THETA, DROP_THETA, attention_crop, attention_drop
 from utils.averaging import AveragedWeights
-from utils.datasets import EpochBatches, collate
+from utils.datasets import collate
 from utils.device import autocast, pick_device
 from utils.errors import DataError
 from utils.preprocess import Preprocess
@@ -26,8 +26,8 @@ from utils.wsdan_recipe import WSDANTask
 MAX_FACES = 8
 
 
-def show_batch(config: WSDANConfig, path: Path) -> int:
-    """Write the first faces of the first batch as a picture; returns how many.
+def show_batch(config: WSDANConfig, path: Path) -> str:
+    """Write the first faces of the first batch as a picture; returns what it shows.
 
     A row each: the face as the network sees it, then its crop, then its drop. By the weights that the run
     would start from or go on with. Errors as of `engine.train`; nothing but the picture is written.
@@ -43,7 +43,8 @@ def show_batch(config: WSDANConfig, path: Path) -> int:
         scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         averaged = AveragedWeights(task.model, config.ema)
         engine.go_on(checkpoint, task, averaged, optimizer, scaler, config, config.total_batch(1))
-    keys = next(iter(EpochBatches(task.epoch_order(0), 0, config.batch_size)))[:MAX_FACES]
+    order = first_faces(task.epoch_order(0), min(config.batch_size, MAX_FACES), len(task.train_set))
+    keys = [(0, int(index)) for index in order]
     batch = collate([task.train_set[key] for key in keys])
     if batch.images is None:
         raise DataError(f"no readable crop of this video nor of others like it: {batch.broken[-1]}")
@@ -52,7 +53,20 @@ def show_batch(config: WSDANConfig, path: Path) -> int:
     with autocast(device, config.precision):
         crops, drops = crops_and_drops(task.model, images)
     write_rows([images, crops, drops], config.preprocess, path)
-    return len(images)
+    blended = np.flatnonzero(order >= len(task.train_set)) + 1
+    of_these = f" (self-blended: row {', '.join(map(str, blended))})" if len(blended) else ""
+    return f"{len(images)} faces{of_these}, their crops and drops"
+
+
+def first_faces(order: np.ndarray, count: int, size: int) -> np.ndarray:
+    """The first samples of an epoch; if none is self-blended, the first such one stands for the last of them.
+
+    order: as of `epoch_order`; size: of the data set.
+    """
+    first, blended = order[:count].copy(), order[order >= size]
+    if len(blended) and not (first >= size).any():
+        first[-1] = blended[0]
+    return first
 
 
 @torch.no_grad()

@@ -1,0 +1,128 @@
+"""The clips tool: what is done to frames, how a clip's scores are summed up, and the tool itself."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from small_config import write_config, write_weights
+
+from utils import clips
+from utils.errors import DataError
+from utils.faces import Face
+from utils.schemas import SubmissionConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = SubmissionConfig(frame_stride=30, face_limit=2)
+
+
+@pytest.mark.parametrize("variant", clips.VARIANTS)
+def test_variants_change_each_frame_and_nothing_but_it(clip, variant):
+    frames = list(clips.variant_frames(clip, variant, SMALL))
+    plain = list(clips.variant_frames(clip, "plain", SMALL))
+    if variant == clips.MPEG4:  # no more of the clip than is needed
+        plain = plain[: SMALL.face_limit]
+    assert len(frames) == len(plain) >= 2
+    changed, frame = frames[0], plain[0]
+    shapes = {"half size": 0.5, "quarter size": 0.25}
+    if variant in shapes:
+        assert changed.shape[0] == pytest.approx(frame.shape[0] * shapes[variant], abs=1)
+        frame = cv2.resize(frame, changed.shape[1::-1], interpolation=cv2.INTER_AREA)
+    difference = np.abs(changed.astype(int) - frame).mean()
+    if variant in ("plain", *shapes):
+        assert difference == 0
+    elif "light" in variant:
+        assert changed.mean() < 0.6 * frame.mean()
+    else:
+        assert 0.2 < difference < 12 and abs(changed.mean() - frame.mean()) < 4
+        red_minus_blue = [(image[..., 2].astype(int) - image[..., 0]).mean() for image in (changed, frame)]
+        assert red_minus_blue[0] == pytest.approx(red_minus_blue[1], abs=4)
+
+
+class EveryOther:
+    """A detector that finds a face in every second frame."""
+
+    def __init__(self):
+        self.seen = 0
+
+    def detect(self, frames):
+        landmarks = np.array([(30, 40), (60, 40), (45, 55), (35, 70), (55, 70)], float)
+        found = []
+        for _ in frames:
+            self.seen += 1
+            found.append(Face(0.9, np.array([20, 20, 80, 80]), landmarks) if self.seen % 2 == 0 else None)
+        return found
+
+
+class Brightness:
+    def predict(self, faces):
+        return faces.max(axis=(1, 2, 3)) / 255
+
+
+def test_scores_are_of_faces_up_to_the_limit():
+    frames = (np.full((100, 100, 3), level, np.uint8) for level in range(0, 250, 10))
+    scores = clips.face_scores(frames, EveryOther(), Brightness(), 5)
+    np.testing.assert_allclose(scores, np.array([10, 30, 50, 70, 90]) / 255)
+    assert len(clips.face_scores(iter([]), EveryOther(), Brightness(), 5)) == 0
+
+
+def test_figures_and_tables():
+    figures = clips.clip_figures(np.array([0.1, 0.2, 0.6]), 0)
+    assert figures["mean"] == pytest.approx(0.3) and figures["margin"] == pytest.approx(0.2)
+    assert (figures["min"], figures["max"], figures["faces"]) == (0.1, 0.6, 3)
+    assert figures["std"] == pytest.approx(np.std([0.1, 0.2, 0.6]))
+    missed = clips.clip_figures(np.array([0.1, 0.3]), 1)
+    assert missed["margin"] == pytest.approx(-0.3)
+    none = clips.clip_figures(np.array([]), 1)
+    alarm = clips.clip_figures(np.array([0.8]), 0)
+    rows = {"a": {"plain": figures, "dark": alarm}, "b": {"plain": missed, "dark": none}}
+    labels = {"a": 0, "b": 1}
+    table = clips.means_table(rows, labels, ["plain", "dark"]).splitlines()
+    assert table[2:] == [
+        "| a | real | 0.300 | **0.800** |",
+        "| b | fake | **0.200** | no face |",
+        "| real clips above 0.5, of 1 | | 0 | 1 |",
+    ]
+    spread = clips.spread_table(rows, labels, "plain").splitlines()
+    assert spread[2] == "| a | real | 3 | 0.300 | 0.216 | 0.100 | 0.600 | 0.200 |"
+
+
+def test_label_tables_of_no_use_are_named(tmp_path):
+    with pytest.raises(DataError, match="labels.csv"):
+        clips.labelled_clips(tmp_path)
+    for text in ("filename\na.mp4\n", "filename,label\na.mp4,1\n", "filename,label\n,x\n"):
+        (tmp_path / "labels.csv").write_text(text)
+        with pytest.raises(DataError, match="labels.csv"):
+            clips.labelled_clips(tmp_path)
+
+
+def test_the_tool(clip, tmp_path, monkeypatch, capsys):
+    """One real clip of the packages, one that is called fake; the plain form and one more."""
+    shutil.copy(clip, tmp_path / "copy.mp4")
+    (tmp_path / "labels.csv").write_text("filename,label\ncopy.mp4,1\n")
+    monkeypatch.setattr(clips, "package_clips", lambda: [clips.LabelledClip(clip, 0)])
+    config = write_config(tmp_path / "conf.py", write_weights(tmp_path / "w.safetensors"))
+    spec = importlib.util.spec_from_file_location("measure_clips", ROOT / "tools" / "measure_clips.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    common = ["--config", str(config), "--videos", str(tmp_path)]
+    chosen = ["--variants", "plain", "half size", "detect_size=320"]
+    assert tool.main([*common, *chosen, "--output", str(tmp_path / "o")]) == 0
+    said = capsys.readouterr().out
+    assert "| clip | truth | plain | half size |" in said and "| copy.mp4 | fake | 2 |" in said
+    assert said.strip() in (tmp_path / "o.md").read_text()
+    data = json.loads((tmp_path / "o.json").read_text())
+    assert data["config"]["detect_size"] == 320 and data["labels"] == {clip.name: 0, "copy.mp4": 1}
+    plain = data["clips"]["copy.mp4"]["plain"]
+    assert plain["mean"] == pytest.approx(data["clips"][clip.name]["plain"]["mean"])
+    assert plain["margin"] == pytest.approx(-data["clips"][clip.name]["plain"]["margin"])
+    for code, part, arguments in (
+        (2, "--variants 'rain'", [*common, "--variants", "rain"]),
+        (1, "labels.csv", ["--config", str(config), "--videos", str(tmp_path / "none")]),
+    ):
+        assert tool.main(arguments) == code
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and error.count("\n") == 1 and part in error

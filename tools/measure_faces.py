@@ -1,0 +1,94 @@
+"""Measure a submission config's networks on labelled aligned faces, plain and corrupted.
+
+    python tools/measure_faces.py --list output/lists/dfdc-data.csv --faces output/faces --set val
+    python tools/measure_faces.py --list output/lists/dfdc-data.csv --faces output/faces --set val \\
+        --corruptions all --limit 1000 --output output/robustness
+    python tools/measure_faces.py --config conf.py --list dfdc.json --faces faces --set valid
+
+Prints a Markdown table of AUC, log loss, balanced log loss, accuracy and the share of real faces called fake:
+of the faces as they are, and under each corruption of utils/corruptions.py at three strengths. --output NAME
+also writes NAME.md and NAME.json (figures, config, command). One crop a video counts unless --per-video says
+more. Exit codes: 0 done, 1 unusable faces or disk, 2 usage, config or weights, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    summary, _, usage = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, default=ROOT / "submission-conf/bundled.py",
+                        help="submission config; default: submission-conf/bundled.py")  # fmt: skip
+    parser.add_argument("--list", type=Path, required=True, help="dfdc-data.csv or dfdc.json")
+    parser.add_argument("--faces", type=Path, required=True, help="folder of <video>/<frame>.png crops")
+    parser.add_argument("--set", default="val", help="set of the list; default: val")
+    parser.add_argument("--per-video", type=int, default=1, help="crops of a video; default: 1")
+    parser.add_argument("--limit", type=int, help="draw so many videos of the set")
+    parser.add_argument("--corruptions", nargs="+", default=[], metavar="KIND", help='kinds, or "all"')
+    parser.add_argument("--seed", type=int, default=0, help="of the drawn videos and the damage")
+    parser.add_argument("--output", type=Path, metavar="NAME", help="write NAME.md and NAME.json as well")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args(argv)
+    if min(arguments.per_video, arguments.limit or 1) < 1 or arguments.seed < 0:
+        parser.error("--per-video and --limit must be at least 1, --seed at least 0")
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse(argv)
+    from utils.command import run
+
+    given = sys.argv[1:] if argv is None else argv
+    return run(lambda: report(arguments, ["python", "tools/measure_faces.py", *given]))
+
+
+def report(arguments: argparse.Namespace, command: list[str]) -> int:
+    """Measure, print, and write if asked to; exit status. Raises UserError and OSError."""
+    text, data = measure(arguments)
+    print(text)
+    if arguments.output is not None:
+        from utils.files import write_report
+
+        write_report(arguments.output, command, text, data)
+    return 0
+
+
+def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
+    """The report as Markdown, and its figures as plain data. Raises UserError."""
+    from utils.config import as_plain, load_config
+    from utils.corruptions import CORRUPTIONS
+    from utils.device import pick_device
+    from utils.ensemble import build_ensemble
+    from utils.errors import ConfigError
+    from utils.labelled import labelled_faces
+    from utils.robustness import figures, markdown, probabilities
+    from utils.schemas import SubmissionConfig
+
+    kinds = list(CORRUPTIONS) if "all" in arguments.corruptions else arguments.corruptions
+    unknown = [kind for kind in kinds if kind not in CORRUPTIONS]
+    if unknown:
+        raise ConfigError(f"--corruptions {unknown[0]}: there are all, {', '.join(CORRUPTIONS)}")
+    config = load_config(arguments.config, SubmissionConfig)
+    ensemble = build_ensemble(config, pick_device(arguments.device))
+    faces = labelled_faces(
+        arguments.list, arguments.faces, arguments.set, arguments.per_video, arguments.limit, arguments.seed
+    )
+    answers = probabilities(ensemble, faces, config.batch_size, kinds, arguments.seed)
+    rows = figures(faces.labels, answers)
+    fakes = int(faces.labels.sum())
+    counts = f"set {arguments.set} of {arguments.list.name}: {len(faces) - fakes} real and {fakes} fake faces"
+    data = {"faces": counts, "seed": arguments.seed, "config": as_plain(config), "figures": rows}
+    return f"{counts}, seed {arguments.seed}\n\n{markdown(rows)}", data
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Labelled aligned faces to measure networks with: crops of a set of a list, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils.datasets import read_crop
+from utils.errors import DataError
+from utils.lists import Videos, find_videos, limit_videos, read_json_list, read_list
+
+
+@dataclass(frozen=True)
+class LabelledFaces:
+    """N crops and their labels (N,), 1 = fake."""
+
+    paths: list[Path]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, range]]:
+        """uint8 RGB (B, 320, 320, 3) and their places; DataError for a crop that can't be read."""
+        for start in range(0, len(self), size):
+            places = range(start, min(start + size, len(self)))
+            yield np.stack([self.face(place) for place in places]), places
+
+    def face(self, place: int) -> np.ndarray:
+        """One aligned face, uint8 RGB (320, 320, 3); DataError if it can't be read."""
+        face, reason = read_crop(self.paths[place])
+        if face is None:
+            raise DataError(f"{self.paths[place]}: {reason}; extract it again (make_dataset.py)")
+        return face
+
+
+def labelled_faces(
+    list_path: Path, root: Path, set_name: str, per_video: int = 1, limit: int | None = None, seed: int = 0
+) -> LabelledFaces:
+    """Crops of a set of a list (dfdc-data.csv or dfdc.json), evenly spread over each video.
+
+    limit: draw so many videos, the classes' shares kept. DataError for a list or crops of no use.
+    """
+    read = read_json_list if list_path.suffix.lower() == ".json" else read_list
+    videos, _ = find_videos(read(list_path), root, (set_name,))
+    videos = limit_videos(videos, limit, seed)
+    paths, labels = [], []
+    for name, label, frames in zip(videos.names, videos.labels, videos.frames, strict=True):
+        picks = spread(frames, per_video)
+        paths += [_crop(videos, name, number) for number in picks]
+        labels += [int(label)] * len(picks)
+    return LabelledFaces(paths, np.array(labels, np.int64))
+
+
+def spread(frames: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the sorted frames, the middles of so many equal parts."""
+    count = min(count, len(frames))
+    return frames[(np.arange(count) * 2 + 1) * len(frames) // (2 * count)]
+
+
+def _crop(videos: Videos, name: str, number: int) -> Path:
+    return videos.root / name / f"{number:03d}.png"
