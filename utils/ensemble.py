@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from models import WSDAN, xception
 from utils.checkpoint import load_weights
-from utils.device import autocast
+from utils.device import autocast, pick_precision
 from utils.errors import ConfigError, WeightsError
+from utils.folding import fold_batch_norms
 from utils.preprocess import Preprocess, preprocess_of
 from utils.schemas import SubmissionConfig
 
@@ -41,7 +42,7 @@ class Ensemble:
     """Judges aligned faces: `predict` is the weighted mean over the members' probabilities.
 
     members: their weights sum to 1, else ConfigError; device: where the networks are moved to;
-    precision: "fp32", or "bf16" | "fp16" for autocast.
+    precision: "fp32", or "bf16" | "fp16" for autocast, or "auto" (see `utils.device.pick_precision`).
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Ensemble:
         if abs(total - 1) > 1e-6:
             raise ConfigError(f"ensemble: the weights of its networks must sum to 1; they sum to {total:g}")
         self.device = torch.device(device)
-        self.precision = precision
+        self.precision = pick_precision(self.device, precision)
         self.members = list(members)
         for member in self.members:
             # channels_last computes the same, about twice as fast on a CPU.
@@ -99,5 +100,5 @@ def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu")
             preprocess = preprocess_of(network, metadata)
         except WeightsError as error:
             raise WeightsError(f"{weights}: {error}") from None
-        members.append(Member(net, preprocess, weight))
+        members.append(Member(fold_batch_norms(net), preprocess, weight))
     return Ensemble(members, device, config.precision)

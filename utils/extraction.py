@@ -25,6 +25,7 @@ from utils.crops import Job, Settings, begin_folder, finish_folder, write_crop_f
 from utils.detection import FaceDetector
 from utils.errors import DataError, MediaError, UserError
 from utils.faces import Face
+from utils.tracking import FaceTracker, Track
 from utils.video import FrameReader
 
 # Frames decoded, detected and waiting are counted in pixels, so that memory doesn't depend on their size.
@@ -59,6 +60,7 @@ class _Video:
 
     job: Job
     reader: FrameReader
+    track: Track = field(default_factory=Track)
     frames: int = 0  # detected
     begun: bool = False
     crops: list[Future] = field(default_factory=list)
@@ -155,7 +157,7 @@ class Extractor:
     if they are large.
     """
 
-    def __init__(self, detector: FaceDetector, settings: Settings, workers: int, batch_size: int):
+    def __init__(self, detector: FaceDetector | FaceTracker, settings: Settings, workers: int, batch_size: int):
         self.detector = detector
         self.settings = settings
         self.workers = workers
@@ -191,8 +193,10 @@ class Extractor:
         return self.tally
 
     def _detect(self, batch: _Batch, pool: ThreadPoolExecutor) -> None:
+        frames = [frame for _, _, frame in batch.frames]
+        tracks = [video.track for video, _, _ in batch.frames]
         try:
-            faces = self.detector.detect([frame for _, _, frame in batch.frames]) if batch.frames else []
+            faces = self.detector.detect(frames, tracks)
         except torch.cuda.OutOfMemoryError:
             raise DataError(
                 "the GPU's memory doesn't suffice for these frames; try batch_size=1 or detect_size=640"

@@ -21,18 +21,20 @@ import pandas as pd
 
 from utils.align import align_face
 from utils.config import load_config
-from utils.detection import FaceDetector, build_detector
+from utils.detection import FaceDetector
 from utils.device import pick_device
 from utils.ensemble import Ensemble, build_ensemble
 from utils.errors import MediaError, UserError
 from utils.schemas import SubmissionConfig
 from utils.submission import UNDECIDED, Result, name_files
+from utils.tracking import FaceTracker, Track, detector_of
 from utils.video import FrameReader, find_media
 
 BUNDLED = Path(__file__).resolve().parent.parent / "submission-conf" / "bundled.py"
 # What is decoded and detected at once, so that memory depends on neither the video's length nor its size.
 FRAMES_AT_ONCE = 8
 PIXELS_AT_ONCE = 8 * 1080 * 1920
+Detector = FaceDetector | FaceTracker
 
 
 @dataclass
@@ -70,7 +72,7 @@ def take(frames: Iterator[tuple[int, np.ndarray]], count: int) -> list[np.ndarra
     return chunk
 
 
-def face_crops(reader: FrameReader, detector: FaceDetector, limit: int) -> tuple[list[np.ndarray], int]:
+def face_crops(reader: FrameReader, detector: Detector, limit: int) -> tuple[list[np.ndarray], int]:
     """The first `limit` aligned faces of a video, and the number of frames that were looked at.
 
     Each is (320, 320, 3) uint8 RGB: the largest face of its frame; frames without a face don't count.
@@ -78,7 +80,7 @@ def face_crops(reader: FrameReader, detector: FaceDetector, limit: int) -> tuple
     Raises MediaError if nothing could be read; if the decoder gives up later, `reader.warning` says so.
     """
     crops: list[np.ndarray] = []
-    looked_at = 0
+    looked_at, track = 0, Track()
     frames = iter(reader)
     with ThreadPoolExecutor(max_workers=1) as decoder, ExitStack() as at_the_end:
         # In the decoder's thread, after what it still reads: Ctrl-C can't close frames that are in use.
@@ -97,14 +99,14 @@ def face_crops(reader: FrameReader, detector: FaceDetector, limit: int) -> tuple
             missing = limit - len(crops) - len(chunk)  # if each frame of the chunk holds a face
             upcoming = decoder.submit(take, frames, min(FRAMES_AT_ONCE, max(missing, 1)))
             looked_at += len(chunk)
-            for frame, face in zip(chunk, detector.detect(chunk), strict=True):
+            for frame, face in zip(chunk, detector.detect(chunk, [track] * len(chunk)), strict=True):
                 crop = None if face is None else align_face(frame, face.landmarks)
                 if crop is not None:
                     crops.append(crop[:, :, ::-1])  # BGR -> RGB
     return crops[:limit], looked_at
 
 
-def open_clip(path: Path, detector: FaceDetector, config: SubmissionConfig) -> tuple[_Clip, list[np.ndarray]]:
+def open_clip(path: Path, detector: Detector, config: SubmissionConfig) -> tuple[_Clip, list[np.ndarray]]:
     """Read one video: its faces, or the reason why it can't be judged."""
     reader = FrameReader(path, every=config.frame_stride)
     try:
@@ -120,7 +122,7 @@ def open_clip(path: Path, detector: FaceDetector, config: SubmissionConfig) -> t
 
 
 def score_media(
-    files: Iterable[Path], detector: FaceDetector, ensemble: Ensemble, config: SubmissionConfig
+    files: Iterable[Path], detector: Detector, ensemble: Ensemble, config: SubmissionConfig
 ) -> Iterator[Result]:
     """Score videos and images, in their order; each result comes as soon as its faces are scored.
 
@@ -188,15 +190,7 @@ def score(
     return pd.DataFrame(rows, columns=["filename", "label", "faces", "reason", "path"])
 
 
-def build(config: SubmissionConfig, device: str = "auto") -> tuple[FaceDetector, Ensemble]:
+def build(config: SubmissionConfig, device: str = "auto") -> tuple[Detector, Ensemble]:
     """The detector and classifiers that a config names, on one device. Raises ConfigError, WeightsError."""
     where = pick_device(device)
-    detector = build_detector(
-        config.detector,
-        config.detector_weights,
-        where,
-        config.precision,
-        config.score_threshold,
-        config.detect_size,
-    )
-    return detector, build_ensemble(config, where)
+    return detector_of(config, where), build_ensemble(config, where)
