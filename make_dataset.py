@@ -54,7 +54,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("input", metavar="INPUT", type=Path, help="a video, an image, or a folder of them (recursive)")
     add("out_dir", metavar="OUT_DIR", type=Path, help="for one file: its crops; for a folder: a folder each")
-    add("overrides", metavar="key=value", nargs="*", help=f"changes the config: speed, {', '.join(DETECTOR_KEYS)}")
+    add("overrides", metavar="key=value", nargs="*", help=f"config keys: speed, {', '.join(DETECTOR_KEYS)}")
     add("--every", metavar="N", type=positive, default=1, help="frames N-1, 2N-1, ... (default 1: all)")
     add("--workers", metavar="N", type=positive, default=workers, help=f"writing threads (default {workers})")
     add("--config", metavar="CONF", type=Path, help="a submission config; its detector's keys are used")

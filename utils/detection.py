@@ -33,9 +33,10 @@ MAX_PIXELS = {"cpu": 2 * 1080 * 1920, "cuda": 8 * 1080 * 1920}
 class FaceDetector:
     """RetinaFace, ready to be asked for the faces of frames.
 
-    net: a `RetinaFace` with its weights; precision: "fp32", "bf16" or "fp16" (autocast), or "auto"; score_threshold:
-    face probability in [0, 1] that a face must exceed; detect_size: longest side in pixels that the network
-    sees, larger frames are scaled down to it (None: the frame as it is). Faces are in pixels of the frame.
+    net: a `RetinaFace` with its weights; precision: "fp32", "bf16" or "fp16" (autocast), or "auto";
+    score_threshold: face probability in [0, 1] that a face must exceed; detect_size: longest side in pixels
+    that the network sees, larger frames are scaled down to it (None: the frame as it is). Faces are in pixels
+    of the frame.
     Raises ConfigError for a setting out of range.
     """
 

@@ -42,8 +42,8 @@ def pick_precision(device: torch.device | str, precision: str) -> str:
     if torch.device(device).type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
     # torch's own names for them, under which some releases or builds may not have them
-    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return "bf16" if any(test is not None and test() for test in tests) else "fp32"
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return "bf16" if any(getattr(torch.cpu, name, bool)() for name in names) else "fp32"
 
 
 def autocast(device: torch.device | str, precision: str) -> AbstractContextManager:

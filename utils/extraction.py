@@ -157,7 +157,9 @@ class Extractor:
     if they are large.
     """
 
-    def __init__(self, detector: FaceDetector | FaceTracker, settings: Settings, workers: int, batch_size: int):
+    def __init__(
+        self, detector: FaceDetector | FaceTracker, settings: Settings, workers: int, batch_size: int
+    ):
         self.detector = detector
         self.settings = settings
         self.workers = workers
