@@ -89,3 +89,17 @@ def test_outside_the_frame_is_black():
     assert crop[4:-4, 4:155].min() == 200 and crop[:, 165:].max() == 0
     far = align_face(np.full((30, 30, 3), 200, np.uint8), TEMPLATE + 5000)
     assert far.shape == (320, 320, 3) and far.max() == 0
+
+
+def test_the_similarity_is_scikit_images():
+    transform = pytest.importorskip("skimage.transform").SimilarityTransform
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        points = np.trunc(TEMPLATE * rng.uniform(0.2, 3) + rng.normal(0, 40, (5, 2)))
+        if hasattr(transform, "from_estimate"):  # scikit-image 0.26 on
+            expected = transform.from_estimate(points, TEMPLATE).params
+        else:
+            other = transform()
+            assert other.estimate(points, TEMPLATE)
+            expected = other.params
+        np.testing.assert_allclose(similarity(points), expected[:2], atol=1e-11)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import package_file
 
+from utils import tracking
 from utils.align import similarity
 from utils.detection import FaceDetector, build_detector
 from utils.faces import Face
@@ -123,8 +124,9 @@ def test_a_larger_face_that_comes_in_is_noticed(exact, tracker, clip):
     check_same(faces[-1:], exact.detect([both]))
 
 
-def test_a_smaller_face_beside_the_last_place_does_not_count(exact, tracker, clip):
+def test_a_smaller_face_beside_the_last_place_does_not_count(exact, tracker, clip, monkeypatch):
     """The face jumps within its window and halves its size: the whole frame is asked."""
+    monkeypatch.setattr(tracking, "CUT", 256)
     [frame] = read(clip, 1, 1)
     small = np.full_like(frame, 128)
     small = paste(small, cv2.resize(frame, None, fx=0.5, fy=0.5), 100, 60)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from skimage.transform import SimilarityTransform
 
 FACE_SIZE = 320  # pixels
 # Left eye, right eye, nose, left and right corner of the mouth, as seen in the image: x, y in pixels.
@@ -31,17 +30,22 @@ def similarity(landmarks: np.ndarray, truncate: bool = True) -> np.ndarray | Non
         return None
     matrix = _estimate(points)
     # a vanishing scale can't be inverted, which the warp has to
-    if matrix is None or not np.isfinite(matrix).all() or np.linalg.det(matrix[:, :2]) < 1e-12:
+    if not np.isfinite(matrix).all() or np.linalg.det(matrix[:, :2]) < 1e-12:
         return None
     return matrix
 
 
-def _estimate(points: np.ndarray) -> np.ndarray | None:
-    if hasattr(SimilarityTransform, "from_estimate"):  # scikit-image 0.26 on
-        transform = SimilarityTransform.from_estimate(points, TEMPLATE)
-        return transform.params[:2] if transform else None
-    transform = SimilarityTransform()
-    return transform.params[:2] if transform.estimate(points, TEMPLATE) else None
+def _estimate(points: np.ndarray) -> np.ndarray:
+    """Umeyama's solution, equations 38 to 43, for points (5, 2) not all in one place; a (2, 3) matrix.
+
+    Written out since scikit-image's, which it equals to 1e-12, takes longer to import than a clip to judge.
+    """
+    mean, target = points.mean(axis=0), TEMPLATE.mean(axis=0)
+    covariance = (TEMPLATE - target).T @ (points - mean) / len(points)  # (2, 2)
+    left, values, right = np.linalg.svd(covariance)
+    signs = np.array([1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])  # no reflection
+    linear = left @ np.diag(signs) @ right * ((values @ signs) / points.var(axis=0).sum())
+    return np.column_stack([linear, target - linear @ mean])
 
 
 def align_face(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:

@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from utils.align import align_face
 from utils.config import load_config
@@ -29,6 +29,9 @@ from utils.schemas import SubmissionConfig
 from utils.submission import UNDECIDED, Result, name_files
 from utils.tracking import FaceTracker, Track, detector_of
 from utils.video import FrameReader, find_media
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BUNDLED = Path(__file__).resolve().parent.parent / "submission-conf" / "bundled.py"
 # What is decoded and detected at once, so that memory depends on neither the video's length nor its size.
@@ -168,6 +171,8 @@ def score(
     scored), reason (why it couldn't be judged, else ""), path. A truncated video is judged on what
     decodes, with a Python warning. Raises UserError: nothing to judge, config or weights of no use.
     """
+    import pandas as pd  # here: best-submission.py needs none, and it takes half a second to import
+
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     files: dict[Path, Path] = {}  # file -> the folder it is named relative to
