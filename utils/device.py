@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from utils.errors import ConfigError
 
@@ -29,6 +31,12 @@ def pick_device(name: str = "auto") -> torch.device:
         if count <= int(index or 0):
             raise ConfigError(f"device {name} is not there (GPUs that torch sees: {count}); use auto or cpu")
     return torch.device(name)
+
+
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor on `device`; to a GPU through pinned memory, without waiting for the copy."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def pick_precision(device: torch.device | str, precision: str) -> str:

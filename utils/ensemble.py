@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models import WSDAN, xception
 from utils.checkpoint import load_weights
-from utils.device import autocast, pick_precision
+from utils.device import autocast, pick_precision, to_device
 from utils.errors import ConfigError, WeightsError
 from utils.folding import fold_batch_norms
 from utils.preprocess import Preprocess, preprocess_of
@@ -66,19 +66,19 @@ class Ensemble:
         """
         if len(faces) == 0:
             return np.zeros(0)
-        pixels = torch.from_numpy(np.ascontiguousarray(faces)).to(self.device)  # (B, 320, 320, 3)
-        probability = torch.zeros(len(faces), dtype=torch.float64)
+        pixels = to_device(np.ascontiguousarray(faces), self.device)  # (B, 320, 320, 3)
+        probability = torch.zeros(len(faces), dtype=torch.float64, device=self.device)
         for member in self.members:
             probability += member.weight * self._fake_probability(member, pixels)
-        return probability.numpy()
+        return probability.cpu().numpy()
 
     def _fake_probability(self, member: Member, pixels: Tensor) -> Tensor:
-        """(B, 320, 320, 3) uint8 -> (B,) float64 on the CPU, softmax of class 1 of one network."""
+        """(B, 320, 320, 3) uint8 -> (B,) float64, softmax of class 1 of one network."""
         images = member.preprocess.batch(pixels)  # (B, 3, S, S)
         with autocast(self.device, self.precision):
             output = member.net(images.contiguous(memory_format=torch.channels_last))
         logits = output[0] if isinstance(output, tuple) else output  # WS-DAN also returns its features
-        return logits.cpu().double().softmax(dim=1)[:, FAKE]
+        return logits.double().softmax(dim=1)[:, FAKE]
 
 
 def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu") -> Ensemble:

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from utils.errors import MediaError, UserError
 from utils.schemas import SubmissionConfig
 from utils.submission import UNDECIDED, Result, name_files
 from utils.tracking import FaceTracker, Track, detector_of
-from utils.video import FrameReader, find_media
+from utils.video import IMAGE_SUFFIXES, FrameReader, find_media
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +37,8 @@ BUNDLED = Path(__file__).resolve().parent.parent / "submission-conf" / "bundled.
 # What is decoded and detected at once, so that memory depends on neither the video's length nor its size.
 FRAMES_AT_ONCE = 8
 PIXELS_AT_ONCE = 8 * 1080 * 1920
+IMAGES_AT_ONCE = 16
+VIDEOS_AT_ONCE = {"cpu": 1, "cuda": 4}  # decoded side by side: a GPU is faster than one thread decodes
 Detector = FaceDetector | FaceTracker
 
 
@@ -124,6 +126,77 @@ def open_clip(path: Path, detector: Detector, config: SubmissionConfig) -> tuple
     return clip, crops
 
 
+def open_images(
+    paths: Sequence[Path], detector: Detector, config: SubmissionConfig
+) -> Iterator[tuple[_Clip, list[np.ndarray]]]:
+    """Read images, as `open_clip` does a video; they are detected together, large ones fewer at once."""
+    waiting: list[tuple[_Clip, np.ndarray | None]] = []
+    pixels = 0
+    for path in paths:
+        try:
+            [(_, frame)] = FrameReader(path)
+            waiting.append((_Clip(path, reason="no face found in 1 frame"), frame))
+            pixels += frame.shape[0] * frame.shape[1]
+        except MediaError as error:
+            waiting.append((_Clip(path, reason=str(error)), None))
+        if pixels >= PIXELS_AT_ONCE or path == paths[-1]:
+            faces = iter(detector.detect([frame for _, frame in waiting if frame is not None]))
+            for clip, frame in waiting:
+                face = None if frame is None else next(faces)
+                crop = None if face is None else align_face(frame, face.landmarks)
+                if crop is not None:
+                    clip.faces, clip.reason = 1, ""
+                yield clip, [] if crop is None else [crop[:, :, ::-1]]
+            waiting, pixels = [], 0
+
+
+def open_group(
+    paths: Sequence[Path], detector: Detector, config: SubmissionConfig
+) -> list[tuple[_Clip, list[np.ndarray]]]:
+    """Read one of `groups`: a video, or images."""
+    if paths[0].suffix.lower() in IMAGE_SUFFIXES:
+        return list(open_images(paths, detector, config))
+    return [open_clip(paths[0], detector, config)]
+
+
+def groups(files: Iterable[Path]) -> Iterator[list[Path]]:
+    """The files in their order: each video alone, images that follow each other together."""
+    images: list[Path] = []
+    for path in files:
+        is_image = path.suffix.lower() in IMAGE_SUFFIXES
+        if images and (not is_image or len(images) == IMAGES_AT_ONCE):
+            yield images
+            images = []
+        if is_image:
+            images.append(path)
+        else:
+            yield [path]
+    if images:
+        yield images
+
+
+def open_all(
+    files: Iterable[Path], detector: Detector, config: SubmissionConfig
+) -> Iterator[tuple[_Clip, list[np.ndarray]]]:
+    """Read all files, in their order, for a GPU some of them ahead in threads."""
+    at_once = VIDEOS_AT_ONCE.get(detector.device.type, 1)
+    if at_once == 1:
+        for group in groups(files):
+            yield from open_group(group, detector, config)
+        return
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="video")
+    try:
+        ahead: deque[Future] = deque()
+        for group in groups(files):
+            ahead.append(pool.submit(open_group, group, detector, config))
+            if len(ahead) > at_once:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def score_media(
     files: Iterable[Path], detector: Detector, ensemble: Ensemble, config: SubmissionConfig
 ) -> Iterator[Result]:
@@ -141,8 +214,7 @@ def score_media(
         for (clip, _), probability in zip(batch, probabilities, strict=True):
             clip.probabilities.append(float(probability))
 
-    for path in files:
-        clip, crops = open_clip(path, detector, config)
+    for clip, crops in open_all(files, detector, config):
         clips.append(clip)
         faces.extend((clip, crop) for crop in crops)
         while len(faces) >= config.batch_size:
