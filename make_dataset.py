@@ -31,7 +31,8 @@ EPILOG = """\
 examples:
   python make_dataset.py clip.mp4 crops/clip
   python make_dataset.py videos/ /data/crops --every 10 --workers 4
-  python make_dataset.py videos/ /data/crops --config submission-conf/wm.py precision=bf16
+  python make_dataset.py videos/ /data/crops --config submission-conf/wm.py
+  python make_dataset.py videos/ /data/crops speed=fast      several times as fast, landmarks a little off
 
 exit codes: 0 something was done, 1 nothing could be done or the disk failed, 2 usage or config, 130 Ctrl-C"""
 
@@ -54,7 +55,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("input", metavar="INPUT", type=Path, help="a video, an image, or a folder of them (recursive)")
     add("out_dir", metavar="OUT_DIR", type=Path, help="for one file: its crops; for a folder: a folder each")
-    add("overrides", metavar="key=value", nargs="*", help=f"changes the config: {', '.join(DETECTOR_KEYS)}")
+    add("overrides", metavar="key=value", nargs="*", help=f"config keys: speed, {', '.join(DETECTOR_KEYS)}")
     add("--every", metavar="N", type=positive, default=1, help="frames N-1, 2N-1, ... (default 1: all)")
     add("--workers", metavar="N", type=positive, default=workers, help=f"writing threads (default {workers})")
     add("--config", metavar="CONF", type=Path, help="a submission config; its detector's keys are used")
@@ -152,8 +153,8 @@ def extract(args: argparse.Namespace) -> int:
     files = find_files(args)
     check_writable(args.out_dir)
     settings = Settings(
-        args.every, config.detector, config.detector_weights, config.detect_size, config.score_threshold,
-        config.precision,
+        args.every, config.detector, config.detector_weights, config.detect_size, config.track,
+        config.score_threshold, config.precision,
     )  # fmt: skip
     jobs, complete, refused = split_jobs(plan_jobs(args.input, files, args.out_dir), settings)
     for path, reason in refused:
@@ -164,15 +165,11 @@ def extract(args: argparse.Namespace) -> int:
 
     import cv2  # these take seconds, which a run that has nothing to do needn't wait for
 
-    from utils.detection import build_detector
     from utils.device import pick_device
     from utils.extraction import Extractor
+    from utils.tracking import detector_of
 
-    device = pick_device(args.device)
-    detector = build_detector(
-        config.detector, config.detector_weights, device, config.precision, config.score_threshold,
-        config.detect_size,
-    )  # fmt: skip
+    detector = detector_of(config, pick_device(args.device))
     cv2.setNumThreads(1)  # the pool of writers is the parallelism
     extractor = Extractor(detector, settings, args.workers, config.batch_size)
     progress = Progress(len(jobs))

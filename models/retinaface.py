@@ -14,7 +14,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.resnet import Bottleneck, ResNet
 
 BACKBONES = ("resnet50", "mobilenet0.25")
 ANCHORS_PER_CELL = 2
@@ -70,17 +69,51 @@ class MobileNetBody(nn.Module):
         return fine, middle, self.stage3(middle)
 
 
-class ResNetBody(ResNet):
-    """ResNet-50 without its classifier: features at strides 8, 16, 32 of 512, 1024, 2048 channels."""
+class Bottleneck(nn.Module):
+    """ResNet's block (He et al. 2016, figure 5): 1x1, 3x3, 1x1 to `4 * channels`, added to its input.
+
+    Where the stride isn't 1 it lies in the 3x3 convolution, and the input passes a 1x1 convolution.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = conv_bn(in_channels, channels, 1)
+        self.conv2, self.bn2 = conv_bn(channels, channels, 3, stride)
+        self.conv3, self.bn3 = conv_bn(channels, 4 * channels, 1)
+        self.downsample = None
+        if stride != 1 or in_channels != 4 * channels:
+            self.downsample = nn.Sequential(*conv_bn(in_channels, 4 * channels, 1, stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = x if self.downsample is None else self.downsample(x)
+        x = torch.relu_(self.bn1(self.conv1(x)))
+        x = torch.relu_(self.bn2(self.conv2(x)))
+        return torch.relu_(self.bn3(self.conv3(x)).add_(skip))
+
+
+class ResNetBody(nn.Module):
+    """ResNet-50 without its classifier: features at strides 8, 16, 32 of 512, 1024, 2048 channels.
+
+    Not torchvision's: importing that takes as long as importing torch.
+    """
 
     channels = (512, 1024, 2048)
 
     def __init__(self) -> None:
-        super().__init__(Bottleneck, [3, 4, 6, 3])
-        del self.fc, self.avgpool
+        super().__init__()
+        self.conv1, self.bn1 = conv_bn(3, 64, 7, stride=2)
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            nn.Sequential(
+                Bottleneck(fan_in, channels, stride),
+                *(Bottleneck(4 * channels, channels, 1) for _ in range(blocks - 1)),
+            )
+            for fan_in, channels, stride, blocks in (
+                (64, 64, 1, 3), (256, 128, 2, 4), (512, 256, 2, 6), (1024, 512, 2, 3)
+            )
+        )  # fmt: skip
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = F.max_pool2d(torch.relu_(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
         fine = self.layer2(self.layer1(x))
         middle = self.layer3(fine)
         return fine, middle, self.layer4(middle)

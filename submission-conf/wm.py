@@ -6,11 +6,15 @@ Every value is the published one: full frames in fp32, 25 faces a video from fra
 needed some 40 minutes for the 400 public test videos, ten seconds of 1080p each, on one 1080Ti or 2080Ti.
 
     python best-submission.py VIDEOS --config submission-conf/wm.py
+    python best-submission.py VIDEOS --config submission-conf/wm.py speed=fast
 """
+
+# speed=fast stands for detect_size=640 track=True precision=auto; what is written here is the exact setting.
 
 detector = "resnet50"
 detector_weights = "external/RetinaFace-Resnet50-fixed.pth"
 detect_size = None
+track = False
 score_threshold = 0.8
 
 frame_stride = 10

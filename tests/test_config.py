@@ -174,7 +174,8 @@ def test_unreadable_files(tmp_path):
 @pytest.mark.parametrize(
     "override, words",
     [
-        ("track=True", "track = True is not available yet"),
+        ("speed=quick", "speed must be one of exact, fast; got 'quick'"),
+        ("sped=fast", "did you mean 'speed'?"),
         ("detector=yolo", "detector must be one of resnet50, mobilenet0.25; got 'yolo'"),
         ("detector=resnet50", "are those of mobilenet0.25"),
         ("precision=int8", "precision must be one of"),
@@ -242,3 +243,22 @@ def test_the_published_ensemble():
         ("wsdan-xception", "ckpt_x.pth", 0.7),
         ("wsdan-efficientnet-b3", "ckpt_e.pth", 0.1),
     ]
+
+
+def test_speed_stands_for_other_keys_and_counts_less_than_they_do(tmp_path):
+    def keys(*overrides, path=None):
+        config = load_config(path, SubmissionConfig, overrides)
+        return config.detect_size, config.track, config.precision
+
+    assert keys() == keys("speed=exact") == (None, False, "fp32")
+    assert keys("speed=fast") == (640, True, "auto")
+    assert keys("precision=fp32", "speed=fast", "detect_size=960") == (960, True, "fp32")
+    assert keys(path=ROOT / "submission-conf/wm.py") == (None, False, "fp32")
+    assert keys("speed=fast", path=ROOT / "submission-conf/wm.py") == (640, True, "auto")
+    assert keys(path=ROOT / "submission-conf/bundled.py") == (640, True, "auto")
+    assert keys("speed=exact", path=ROOT / "submission-conf/bundled.py") == (None, False, "fp32")
+    mixed = tmp_path / "mixed.py"
+    mixed.write_text("track = False\nspeed = 'fast'\n")
+    assert keys(path=mixed) == (640, False, "auto")
+    mixed.write_text("speed = ['fast']\n")
+    assert error_of(mixed, SubmissionConfig).startswith(f"{mixed}: speed must be one of exact, fast")

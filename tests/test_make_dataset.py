@@ -19,8 +19,9 @@ from utils import crops
 from utils.align import align_face
 from utils.crops import Job
 from utils.detection import build_detector
-from utils.extraction import Prefetch, read_batches
+from utils.extraction import read_batches
 from utils.faces import COLUMNS, read_faces_csv
+from utils.prefetch import Prefetch, Shared
 from utils.video import FrameReader
 
 SCRIPT = ROOT / "make_dataset.py"
@@ -297,7 +298,7 @@ class TestStreaming:
                 produced.append(number)
                 yield number
 
-        with Prefetch(numbers(), depth=2) as items:
+        with Prefetch([numbers()], depth=2) as items:
             got = []
             for item in items:
                 time.sleep(0.005)
@@ -312,8 +313,22 @@ class TestStreaming:
             yield 1
             raise ZeroDivisionError
 
-        with Prefetch(failing(), depth=2) as items, pytest.raises(ZeroDivisionError):
+        with Prefetch([failing()], depth=2) as items, pytest.raises(ZeroDivisionError):
             list(items)
+
+    def test_several_generators_share_their_work_and_stop_together(self):
+        def taking(shared):
+            for number in shared:
+                time.sleep(0.001)
+                yield number
+
+        shared = Shared(range(60))
+        with Prefetch([taking(shared) for _ in range(3)], depth=2) as items:
+            got = list(items)
+        assert sorted(got) == list(range(60))
+        endless = Shared(iter(int, 1))
+        with Prefetch([taking(endless) for _ in range(3)], depth=2) as items:
+            assert next(iter(items)) == 0
 
     def test_batches_hold_so_many_frames_and_pixels_across_videos(self, clip, tmp_path):
         for number in range(7):

@@ -27,10 +27,14 @@ LANDMARKS = np.array([(22, 41), (97, 41), (60, 78), (37, 125), (82, 125)], np.fl
 class EveryFrame:
     """A detector that sees a face wherever `has_face(frame)` says so, and counts the frames it is shown."""
 
+    device = torch.device("cpu")
+
     def __init__(self, has_face=lambda frame: True):
+        self.calls = 0
         self.has_face, self.seen = has_face, 0
 
-    def detect(self, frames):
+    def detect(self, frames, tracks=None):
+        self.calls += 1
         self.seen += len(frames)
         face = Face(0.9, np.array([0, 0, 120, 160], np.float32), LANDMARKS)
         return [face if self.has_face(frame) else None for frame in frames]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from skimage.transform import SimilarityTransform
 
 FACE_SIZE = 320  # pixels
 # Left eye, right eye, nose, left and right corner of the mouth, as seen in the image: x, y in pixels.
@@ -37,6 +36,8 @@ def similarity(landmarks: np.ndarray, truncate: bool = True) -> np.ndarray | Non
 
 
 def _estimate(points: np.ndarray) -> np.ndarray | None:
+    from skimage.transform import SimilarityTransform  # here: it is slow to import
+
     if hasattr(SimilarityTransform, "from_estimate"):  # scikit-image 0.26 on
         transform = SimilarityTransform.from_estimate(points, TEMPLATE)
         return transform.params[:2] if transform else None

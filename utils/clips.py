@@ -23,6 +23,7 @@ from utils.detection import FaceDetector
 from utils.ensemble import Ensemble
 from utils.errors import DataError
 from utils.schemas import SubmissionConfig
+from utils.tracking import FaceTracker, Track
 from utils.video import FrameReader
 
 FRAMES_AT_ONCE = 8
@@ -96,16 +97,16 @@ def labelled_clips(folder: Path) -> list[LabelledClip]:
 
 
 def face_scores(
-    frames: Iterable[Frame], detector: FaceDetector, ensemble: Ensemble, limit: int
+    frames: Iterable[Frame], detector: FaceDetector | FaceTracker, ensemble: Ensemble, limit: int
 ) -> np.ndarray:
     """p(fake) (N,) of the largest face of each frame that has one, N at most `limit`."""
-    frames, scores = iter(frames), []
+    frames, scores, track = iter(frames), [], Track()
     while len(scores) < limit:
         chunk = list(islice(frames, FRAMES_AT_ONCE))
         if not chunk:
             break
         chunk = [np.ascontiguousarray(frame) for frame in chunk]
-        found = zip(chunk, detector.detect(chunk), strict=True)
+        found = zip(chunk, detector.detect(chunk, [track] * len(chunk)), strict=True)
         crops = [align_face(frame, face.landmarks) for frame, face in found if face is not None]
         crops = [crop[..., ::-1] for crop in crops if crop is not None]
         if crops:

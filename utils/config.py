@@ -5,6 +5,7 @@
 What a field may say of itself, in its `metadata`: `path` (True: the value is a path), `words` (values of a
 path field that are no path), `bare` (True: a file name without a folder is left as it is), `path_at` (in a
 list of tuples, the place of the path), `dead` (True: accepted for the sake of old files, without effect).
+A schema's class attribute PRESETS, {name: {choice: {key: value}}}, has names that stand for several keys.
 """
 
 from __future__ import annotations
@@ -31,20 +32,26 @@ def load_config(path: str | Path | None, schema: type[T], overrides: Sequence[st
     """The config of the file `path` (None: the schema's defaults), changed by `key=value` overrides.
 
     Relative paths are taken from the repository root in a file and in a default, from the current folder
-    in an override. Raises ConfigError, one line that names the key and the file, for an unknown or missing
+    in an override. A preset counts less than the keys beside it, an override's more than the file's keys.
+    Raises ConfigError, one line that names the key and the file, for an unknown or missing
     key, a value of the wrong type or range, a missing file and a Python error in it.
     """
     known = {field.name: field for field in fields(schema)}
+    presets = getattr(schema, "PRESETS", {})
     hints = typing.get_type_hints(schema)
     values: dict[str, Any] = {}
     from_file = {} if path is None else _execute(Path(path))
+    values |= _preset_values(from_file, presets, str(path))
     for key, value in from_file.items():
-        _check_known(key, known, str(path))
-        values[key] = _resolve(_checked(key, value, hints[key], str(path)), known[key], ROOT)
-    for text in overrides:
-        key, raw = _split_override(text)
-        _check_known(key, known, COMMAND_LINE)
-        values[key] = _resolve(_parsed(key, raw, hints[key]), known[key], Path.cwd())
+        _check_known(key, [*known, *presets], str(path))
+        if key in known:
+            values[key] = _resolve(_checked(key, value, hints[key], str(path)), known[key], ROOT)
+    given = [_split_override(text) for text in overrides]
+    values |= _preset_values(dict(given), presets, COMMAND_LINE)
+    for key, raw in given:
+        _check_known(key, [*known, *presets], COMMAND_LINE)
+        if key in known:
+            values[key] = _resolve(_parsed(key, raw, hints[key]), known[key], Path.cwd())
     for key, field in known.items():
         if key not in values:
             values[key] = _resolve(_default(field, path), field, ROOT)
@@ -118,7 +125,18 @@ def _split_override(text: str) -> tuple[str, str]:
     return key, raw
 
 
-def _check_known(key: str, known: dict[str, Field], origin: str) -> None:
+def _preset_values(given: dict[str, Any], presets: dict[str, dict], origin: str) -> dict[str, Any]:
+    """The keys and values that the presets among `given` stand for."""
+    values: dict[str, Any] = {}
+    for name in presets.keys() & given.keys():
+        choice = given[name]
+        if choice not in list(presets[name]):
+            raise ConfigError(f"{origin}: {name} must be one of {', '.join(presets[name])}; got {choice!r}")
+        values |= presets[name][choice]
+    return values
+
+
+def _check_known(key: str, known: Sequence[str], origin: str) -> None:
     if key not in known:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"

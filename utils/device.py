@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from utils.errors import ConfigError
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+AUTO = "auto"
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -28,6 +31,27 @@ def pick_device(name: str = "auto") -> torch.device:
         if count <= int(index or 0):
             raise ConfigError(f"device {name} is not there (GPUs that torch sees: {count}); use auto or cpu")
     return torch.device(name)
+
+
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor on `device`; to a GPU through pinned memory, without waiting for the copy."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def pick_precision(device: torch.device | str, precision: str) -> str:
+    """What "auto" means on a device: half precision where it is fast there, else "fp32"; others as they are.
+
+    A CPU gets bf16 only if it multiplies bf16 itself (AVX-512-BF16 or AMX): without, bf16 is half as fast as
+    fp32. A GPU gets bf16, and one without it (before Ampere) fp16.
+    """
+    if precision != AUTO:
+        return precision
+    if torch.device(device).type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    # torch's own names for them, under which some releases or builds may not have them
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return "bf16" if any(getattr(torch.cpu, name, bool)() for name in names) else "fp32"
 
 
 def autocast(device: torch.device | str, precision: str) -> AbstractContextManager:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from models import WSDAN, xception
 from utils.checkpoint import load_weights
-from utils.device import autocast
+from utils.device import autocast, pick_precision, to_device
 from utils.errors import ConfigError, WeightsError
+from utils.folding import fold_batch_norms
 from utils.preprocess import Preprocess, preprocess_of
 from utils.schemas import SubmissionConfig
 
@@ -41,7 +42,7 @@ class Ensemble:
     """Judges aligned faces: `predict` is the weighted mean over the members' probabilities.
 
     members: their weights sum to 1, else ConfigError; device: where the networks are moved to;
-    precision: "fp32", or "bf16" | "fp16" for autocast.
+    precision: "fp32", or "bf16" | "fp16" for autocast, or "auto" (see `utils.device.pick_precision`).
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Ensemble:
         if abs(total - 1) > 1e-6:
             raise ConfigError(f"ensemble: the weights of its networks must sum to 1; they sum to {total:g}")
         self.device = torch.device(device)
-        self.precision = precision
+        self.precision = pick_precision(self.device, precision)
         self.members = list(members)
         for member in self.members:
             # channels_last computes the same, about twice as fast on a CPU.
@@ -65,19 +66,19 @@ class Ensemble:
         """
         if len(faces) == 0:
             return np.zeros(0)
-        pixels = torch.from_numpy(np.ascontiguousarray(faces)).to(self.device)  # (B, 320, 320, 3)
-        probability = torch.zeros(len(faces), dtype=torch.float64)
+        pixels = to_device(np.ascontiguousarray(faces), self.device)  # (B, 320, 320, 3)
+        probability = torch.zeros(len(faces), dtype=torch.float64, device=self.device)
         for member in self.members:
             probability += member.weight * self._fake_probability(member, pixels)
-        return probability.numpy()
+        return probability.cpu().numpy()
 
     def _fake_probability(self, member: Member, pixels: Tensor) -> Tensor:
-        """(B, 320, 320, 3) uint8 -> (B,) float64 on the CPU, softmax of class 1 of one network."""
+        """(B, 320, 320, 3) uint8 -> (B,) float64, softmax of class 1 of one network."""
         images = member.preprocess.batch(pixels)  # (B, 3, S, S)
         with autocast(self.device, self.precision):
             output = member.net(images.contiguous(memory_format=torch.channels_last))
         logits = output[0] if isinstance(output, tuple) else output  # WS-DAN also returns its features
-        return logits.cpu().double().softmax(dim=1)[:, FAKE]
+        return logits.double().softmax(dim=1)[:, FAKE]
 
 
 def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu") -> Ensemble:
@@ -99,5 +100,5 @@ def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu")
             preprocess = preprocess_of(network, metadata)
         except WeightsError as error:
             raise WeightsError(f"{weights}: {error}") from None
-        members.append(Member(net, preprocess, weight))
+        members.append(Member(fold_batch_norms(net), preprocess, weight))
     return Ensemble(members, device, config.precision)

@@ -1,13 +1,13 @@
 """Videos in, aligned face crops out: decode -> detect -> align -> PNG, all at once, frame by frame.
 
-A thread decodes ahead, the caller's thread detects batches of frames that run across videos, and a small
-pool aligns, encodes and writes. What lies in a folder of crops is the affair of `utils.crops`.
+A thread (for a GPU several, each a video) decodes ahead, the caller's thread detects batches of frames that
+run across videos, and a small pool aligns, encodes and writes. What lies in a folder of crops is the affair
+of `utils.crops`.
 """
 
 from __future__ import annotations
 
 import errno
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,11 +25,14 @@ from utils.crops import Job, Settings, begin_folder, finish_folder, write_crop_f
 from utils.detection import FaceDetector
 from utils.errors import DataError, MediaError, UserError
 from utils.faces import Face
+from utils.prefetch import Prefetch, Shared
+from utils.tracking import FaceTracker, Track
 from utils.video import FrameReader
 
 # Frames decoded, detected and waiting are counted in pixels, so that memory doesn't depend on their size.
 PIXELS_AT_ONCE = {"cpu": 8_000_000, "cuda": 32_000_000}
 BATCHES_AHEAD = 2
+DECODERS = {"cpu": 1, "cuda": 4}  # a GPU is faster than one thread decodes
 ENDED_AT_ONCE = 100  # a long run of files without any frame must not hold back their reports
 
 # After these, writing the next video's crops would fail too.
@@ -59,6 +62,7 @@ class _Video:
 
     job: Job
     reader: FrameReader
+    track: Track = field(default_factory=Track)
     frames: int = 0  # detected
     begun: bool = False
     crops: list[Future] = field(default_factory=list)
@@ -102,52 +106,6 @@ def read_batches(jobs: Iterable[Job], every: int, batch_size: int, pixels: int) 
         yield batch
 
 
-class Prefetch:
-    """Runs a generator in a thread, at most `depth` items ahead; a context manager that is iterated once."""
-
-    _END = object()
-
-    def __init__(self, items: Iterator, depth: int):
-        self._items = items
-        self._queue: queue.Queue = queue.Queue(depth)
-        self._stop = threading.Event()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
-
-    def _run(self) -> None:
-        try:
-            with closing(self._items) as items:
-                for item in items:
-                    if not self._put(item):
-                        return
-        except BaseException as error:  # raised again where the items are used
-            self._error = error
-        self._put(self._END)
-
-    def _put(self, item: object) -> bool:
-        while not self._stop.is_set():
-            try:
-                self._queue.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def __enter__(self) -> Prefetch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def __iter__(self) -> Iterator:
-        while (item := self._queue.get()) is not self._END:
-            yield item
-        if self._error is not None:
-            raise self._error
-
-
 class Extractor:
     """Finds and writes the faces of videos.
 
@@ -155,7 +113,9 @@ class Extractor:
     if they are large.
     """
 
-    def __init__(self, detector: FaceDetector, settings: Settings, workers: int, batch_size: int):
+    def __init__(
+        self, detector: FaceDetector | FaceTracker, settings: Settings, workers: int, batch_size: int
+    ):
         self.detector = detector
         self.settings = settings
         self.workers = workers
@@ -173,10 +133,14 @@ class Extractor:
         """
         kind = torch.device(self.detector.device).type
         pixels = PIXELS_AT_ONCE.get(kind, PIXELS_AT_ONCE["cpu"])
-        source = read_batches(jobs, self.settings.every, self.batch_size, pixels)
+        shared = Shared(jobs)
+        sources = [
+            read_batches(shared, self.settings.every, self.batch_size, pixels)
+            for _ in range(DECODERS.get(kind, 1))
+        ]
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="writer")
         try:
-            with Prefetch(source, BATCHES_AHEAD) as batches:
+            with Prefetch(sources, BATCHES_AHEAD) as batches:
                 for batch in batches:
                     self._detect(batch, pool)
                     self._ended.extend(batch.ended)
@@ -191,8 +155,10 @@ class Extractor:
         return self.tally
 
     def _detect(self, batch: _Batch, pool: ThreadPoolExecutor) -> None:
+        frames = [frame for _, _, frame in batch.frames]
+        tracks = [video.track for video, _, _ in batch.frames]
         try:
-            faces = self.detector.detect([frame for _, _, frame in batch.frames]) if batch.frames else []
+            faces = self.detector.detect(frames, tracks)
         except torch.cuda.OutOfMemoryError:
             raise DataError(
                 "the GPU's memory doesn't suffice for these frames; try batch_size=1 or detect_size=640"

