@@ -73,11 +73,12 @@ def tasks(quick: bool) -> dict[str, Callable[[], list]]:
 
 
 def run(args: argparse.Namespace) -> int:
+    from benchmarks.clips import shared_folder
     from benchmarks.report import table
     from benchmarks.timing import Row, machine, seconds
     from utils.files import write_whole
 
-    facts = {**machine(), "quick": args.quick, "parts": args.only}
+    facts = {**machine(), "quick": args.quick, "parts": args.only, "shared_data": shared_folder() is not None}
     rows: list[Row] = []
     took = 0.0
     for part, measure in tasks(args.quick).items():

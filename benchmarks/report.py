@@ -41,6 +41,8 @@ def table(rows: Sequence[Row]) -> str:
         f"{facts['cpu']}, {facts['cores']} cores ({' '.join(facts['flags']) or 'no flags known'}), "
         f"torch {facts['torch']} on {facts['threads']} threads; took {facts['seconds'] / 60:.1f} minutes"
     )
+    if not facts["shared_data"]:
+        lines.append("DFDC_SHARED names no folder: fewer kinds of clip, no stills, hardly a fake")
     if facts["quick"]:
         lines.append("--quick: these figures mean nothing")
     if facts["load_at_start"] > 0.5:
@@ -53,8 +55,9 @@ def agreement_line(row: Row) -> str:
     more = row.more
     aucs = "-" if more["auc_before"] is None else f"{more['auc_before']:.4f} -> {more['auc_after']:.4f}"
     return (
-        f"{row.name:26} {more['faces']} faces of {more['files']} files (+{more['only_ours']} -"
-        f"{more['only_reference']}): landmarks {more['landmarks_px_mean']:.3f} px mean, "
-        f"{more['landmarks_px_p99']:.3f} p99; probability {more['probability_shift_mean']:.5f} mean, "
-        f"{more['probability_shift_max']:.5f} max; AUC {aucs}"
+        f"{row.name:26} {more['faces']} faces of {more['files']} files, {more['fakes']} of them fake "
+        f"(+{more['only_ours']} -{more['only_reference']} faces): "
+        f"landmarks {more['landmarks_px_mean']:.3f} px mean, {more['landmarks_px_p99']:.3f} p99; "
+        f"probability {more['probability_shift_mean']:.5f} mean, {more['probability_shift_max']:.5f} max; "
+        f"AUC {aucs}"
     )

@@ -37,7 +37,7 @@ class SpeedPlan:
     detectors: tuple[str, ...] = ("mobilenet0.25", "resnet50")
     reference_frames: tuple[int, ...] = (10, 4)
     fast_frames: int = 60
-    some_faces: int = 5
+    some_faces: int = 3
     size: tuple[int, int] | None = None  # of the frames, None = 1920x1080
 
 

@@ -194,11 +194,13 @@ def test_wrong_arguments_are_usage_errors(wrong, tmp_path):
 
 
 def test_the_table_has_a_line_a_row():
-    moved = {"faces": 3, "files": 2, "only_ours": 0, "only_reference": 1, "landmarks_px_mean": 0.1,
-             "landmarks_px_p99": 0.2, "probability_shift_mean": 0.0, "probability_shift_max": 0.1,
+    moved = {"faces": 3, "files": 2, "fakes": 1, "only_ours": 0, "only_reference": 1,
+             "landmarks_px_mean": 0.1, "landmarks_px_p99": 0.2,
+             "probability_shift_mean": 0.0, "probability_shift_max": 0.1,
              "auc_before": None, "auc_after": None}  # fmt: skip
+    facts = {**timing.machine(), "quick": False, "seconds": 60, "shared_data": True}
     rows = [timing.Row("training xception fp32", 1.0, 0.5, {"unit": "image"}),
             timing.Row("agreement clips fast", more=moved),
-            timing.Row("machine", more={**timing.machine(), "quick": False, "seconds": 60})]  # fmt: skip
+            timing.Row("machine", more=facts)]  # fmt: skip
     text = report.table(rows)
     assert "2.0x   2.5x" in text and "AUC -" in text and "took 1.0 minutes" in text
