@@ -144,6 +144,7 @@ def compare(truth: Faces, ours: Faces, labels: dict[Path, int]) -> dict:
         "landmarks_px_max": float(distances.max()),
         "probability_shift_mean": float(shifts.mean()),
         "probability_shift_max": float(shifts.max()),
+        "faces_beyond_1e-4": int((shifts > 1e-4).sum()),
         "video_shift_mean": video_shift(both, shifts_of=after - before),
         "auc_before": auc(of_file, before),
         "auc_after": auc(of_file, after),

@@ -127,7 +127,7 @@ def detect(detector: nn.Module, frame: np.ndarray) -> tuple[float, np.ndarray, n
 
 def align(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """The face upright in (320, 320, 3), colours in the frame's order; landmarks cut to whole pixels."""
-    points = np.trunc(landmarks)
+    points = np.trunc(landmarks).astype(np.float64)
     if hasattr(SimilarityTransform, "from_estimate"):  # scikit-image 0.26 on
         transform = SimilarityTransform.from_estimate(points, TEMPLATE)
     else:
