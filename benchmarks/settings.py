@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ PUBLISHED = ROOT / "submission-conf" / "wm.py"
 WORK = ROOT / "output" / "bench"  # git-ignored; made clips and weights are kept here
 # key=value, on top of any config
 EXACT = ("detect_size=None", "precision=fp32", "track=False")
-FAST = ("detect_size=640",)
+FAST = ("speed=fast",) if hasattr(SubmissionConfig, "PRESETS") else ("detect_size=640",)
 SETTINGS = {"exact": EXACT, "fast": FAST}
 SHARES = {"xception": 0.2, "wsdan-xception": 0.7, "wsdan-efficientnet-b3": 0.1}
 
@@ -93,8 +94,14 @@ def build_ours(config: SubmissionConfig) -> tuple[FaceDetector, Ensemble]:
     detector, ensemble = build(config, "cpu")
     if config.detector == "resnet50":
         trusted, _ = build(trusted_detector(config), "cpu")
-        detector.net = StandIn(detector.net, trusted.net)
+        for part in parts_of(detector):
+            part.net = StandIn(part.net, parts_of(trusted)[0].net)
     return detector, ensemble
+
+
+def parts_of(detector) -> list[FaceDetector]:
+    """The detector itself, or the two of a tracker: for whole frames, and for the window around a face."""
+    return [detector] if isinstance(detector, FaceDetector) else [detector.whole, detector.near]
 
 
 def build_reference(config: SubmissionConfig) -> Reference:
@@ -108,10 +115,8 @@ def build_reference(config: SubmissionConfig) -> Reference:
 
 def extraction_settings(config: SubmissionConfig, every: int) -> Settings:
     """What the extractor notes beside the crops."""
-    return Settings(
-        every, config.detector, config.detector_weights, config.detect_size, config.score_threshold,
-        config.precision,
-    )  # fmt: skip
+    names = {field.name for field in fields(Settings)} - {"every"}
+    return Settings(every=every, **{name: getattr(config, name) for name in names})
 
 
 def fixed_images(n: int, size: int, seed: int = 0) -> np.ndarray:

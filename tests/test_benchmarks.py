@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmarks import agreement, reference_procedure, reference_training, report, timing
+from benchmarks import agreement, clips, reference_procedure, reference_training, report, timing
 from benchmarks.settings import EXACT, FAST, StandIn, build_ours, bundled, randomised
 from models import WSDAN, RetinaFace, xception
 from utils.align import align_face
@@ -126,6 +127,29 @@ def test_random_weights_are_the_same_wherever_they_are_made():
 def test_settings_are_configs():
     assert bundled(*EXACT).precision == "fp32" and bundled(*EXACT).detect_size is None
     assert bundled(*FAST) != bundled(*EXACT)
+
+
+@pytest.mark.parametrize("change, shape", [
+    ("flip", (360, 640, 3)), ("hd", (1080, 1920, 3)), ("small", (180, 320, 3)), ("jpeg", (360, 640, 3))])
+def test_a_made_clip_is_its_source_changed(change, shape, clip, frames, tmp_path):
+    too_late = 10_000  # the clip is too short to start there
+    clips.make_clip(clip, tmp_path / "made.mp4", (change,), start=too_late, length=3)
+    made = [frame for _, frame in FrameReader(tmp_path / "made.mp4")]
+    first = next(iter(FrameReader(clip)))[1]
+    assert [frame.shape for frame in made] == [shape] * 3
+    expected = clips.changed(first, (change,))
+    assert expected.shape == shape
+    # the codec loses some; a picture that isn't this one would be some 50 levels away
+    assert np.abs(made[0].astype(int) - expected).mean() < 6
+
+
+def test_a_still_has_the_face_at_its_size(frames):
+    face = frames[0][60:284, 200:424]
+    frame = clips.still_frame(face, (120, 100))
+    assert frame.shape == (480, 1920, 3)
+    x, y = (1920 - 120) // 3, (480 - 100) // 2
+    small = cv2.resize(face, (120, 100), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(frame[y : y + 100, x : x + 120], small)
 
 
 def test_what_moved_is_measured_in_pixels_of_the_crop():
