@@ -34,7 +34,6 @@ NEEDS = {
     "openvino": ("onnx", "openvino"),
     "openvino-int8": ("onnx", "openvino", "nncf"),
 }
-CALIBRATION = 64  # crops
 
 
 def choice(allowed: tuple[str, ...], what: str) -> Callable[[str], list[str]]:
@@ -62,6 +61,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--networks", type=choice(NETWORKS, "networks"), default=list(NETWORKS), help=",".join(NETWORKS))
     add("--runtimes", type=choice(RUNTIMES, "runtimes"), default=list(RUNTIMES), help=",".join(RUNTIMES))
     add("--faces", type=int, default=500, help="validation crops, half of them fake (default 500)")
+    add("--calibration", type=int, default=64, help="training crops for 8-bit ranges (default 64)")
     add("--batch", type=int, default=25, help="faces in a forward pass (default 25)")
     add("--runs", type=int, default=5, help="rounds that are timed (default 5)")
     add("--output", type=Path, default=Path("runtimes.json"), help="default runtimes.json")
@@ -128,7 +128,7 @@ def compare(network: str, args: argparse.Namespace, runtimes: list[str]) -> list
     from benchmarks.timing import interleaved, medians, say
 
     net, preprocess, trained = load(network)
-    calibration = preprocess.batch(torch.from_numpy(crops_of(args, "train", CALIBRATION)[0]))
+    calibration = preprocess.batch(torch.from_numpy(crops_of(args, "train", args.calibration)[0]))
     count = args.faces // args.batch * args.batch if trained else args.batch
     faces, labels = crops_of(args, "val", count + count % 2)
     faces, labels = faces[:count], labels[:count]

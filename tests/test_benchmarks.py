@@ -11,7 +11,16 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmarks import agreement, clips, reference_procedure, reference_training, report, timing
+from benchmarks import (
+    agreement,
+    clips,
+    reference_procedure,
+    reference_training,
+    report,
+    runtime_backends,
+    runtimes,
+    timing,
+)
 from benchmarks.settings import EXACT, FAST, StandIn, build_ours, bundled, randomised
 from models import WSDAN, RetinaFace, xception
 from utils.align import align_face
@@ -231,3 +240,33 @@ def test_the_table_has_a_line_a_row():
             timing.Row("machine", more=facts)]  # fmt: skip
     text = report.table(rows)
     assert "2.0x   2.5x" in text and "AUC -" in text and "took 1.0 minutes" in text
+
+
+def test_folded_batch_norms_change_nothing():
+    torch.manual_seed(0)
+    net = runtime_backends.Logits(xception().eval())
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+    images = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        expected = net(images)
+        runtime_backends.fold_batch_norms(net, images)
+        assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in net.modules())
+        assert torch.allclose(net(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_runtime_that_is_not_installed_is_named_and_left_out(monkeypatch, capsys):
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None if name == "nncf" else name)
+    assert runtimes.available(["plain", "ort", "openvino-int8"]) == ["plain", "ort"]
+    assert capsys.readouterr().err == "openvino-int8: left out; pip install nncf\n"
+
+
+def test_crops_that_are_not_there_are_one_line(tmp_path, capsys):
+    table = tmp_path / "dfdc-data.csv"
+    table.write_text("name,is_fake,n_frame,set_name\na,0,1,train\nb,1,1,train\n")
+    status = runtimes.main(["--crops", str(tmp_path), "--list", str(table), "--runtimes", "plain"])
+    assert status == 1
+    assert capsys.readouterr().err.count("\n") == 1
