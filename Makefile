@@ -2,6 +2,7 @@
 # make demo          score real clips and a fake made from them; leaves demo/submission.csv
 # make test          the fast tests; make test-slow runs the long ones
 # make lint          ruff
+# make bench         speed, memory and agreement beside the published procedure; leaves bench.json
 # make weights-check which weights are here, whole, and loadable
 # Another Python: make setup PYTHON=python3.12
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 STAMP := $(VENV)/.setup-done
 REQUIREMENTS := requirements.txt requirements-dev.txt requirements-nodeps.txt
 
-.PHONY: setup demo test test-slow lint weights-check
+.PHONY: setup demo test test-slow lint bench weights-check
 
 setup: $(STAMP)
 
@@ -45,6 +46,9 @@ test-slow: $(STAMP)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
+
+bench: $(STAMP)
+	$(PY) benchmarks/bench.py --output bench.json
 
 weights-check: $(STAMP)
 	$(PY) tools/check_weights.py

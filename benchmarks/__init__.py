@@ -1,0 +1,1 @@
+"""The published procedure as a yardstick, and how much faster this repository is: `make bench`."""

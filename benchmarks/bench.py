@@ -1,0 +1,101 @@
+"""How fast this repository is beside the published procedure, and how far its results moved.
+
+    python benchmarks/bench.py                       # everything, what `make bench` runs
+    python benchmarks/bench.py --only a,c            # extraction and training
+    python benchmarks/bench.py --quick --output /tmp/bench.json      # a smoke test; its figures mean nothing
+
+Parts: a extraction in frames a second; b seconds for a ten-second 1080p clip; c training; d peak memory;
+e landmarks, probabilities and AUC against the reference. Times are medians of interleaved rounds, the
+reference and ours in turn. Networks without trained weights (ResNet-50 and the published classifiers) have
+random ones for a and b, and MobileNet's faces. Progress goes to standard error, the table to standard output,
+both figures and machine to bench.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from utils import command  # noqa: E402
+
+PARTS = "abcde"
+
+
+def parts(text: str) -> str:
+    """"a,c" or "ac" -> "ac"."""
+    chosen = "".join(part.strip() for part in text.split(","))
+    if not chosen or set(chosen) - set(PARTS):
+        raise ValueError
+    return "".join(sorted(set(chosen)))
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    description, _, epilog = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=description, epilog="examples:\n" + epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parts.__name__ = f"list of parts ({','.join(PARTS)})"  # what argparse says it is
+    add = parser.add_argument
+    add("--only", metavar="PARTS", type=parts, default=PARTS, help="parts to run, such as a,c (default all)")
+    add("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    add("--output", metavar="JSON", type=Path, default=Path("bench.json"), help="default bench.json")
+    return parser.parse_args(argv)
+
+
+def tasks(quick: bool) -> dict[str, Callable[[], list]]:
+    """What each part runs."""
+    from benchmarks.agreement import AgreementPlan, agreement_rows
+    from benchmarks.memory import MemoryPlan, memory_rows
+    from benchmarks.speed import SpeedPlan, clip_rows, extraction_rows
+    from benchmarks.training_speed import TrainingPlan, training_rows
+
+    speed, training, memory, agreement = SpeedPlan(), TrainingPlan(), MemoryPlan(), AgreementPlan()
+    if quick:
+        small = (480, 270)
+        speed = SpeedPlan(1, ("mobilenet0.25",), (2,), 4, 2, small)
+        training = TrainingPlan(1, (("wsdan-xception", 96, 2), ("xception", 96, 2)))
+        memory = MemoryPlan(10, 20, small, scripts=("scoring",))
+        agreement = AgreementPlan(2, 2, 4, 100)
+    return {
+        "a": lambda: extraction_rows(speed),
+        "b": lambda: clip_rows(speed),
+        "c": lambda: training_rows(training),
+        "d": lambda: memory_rows(memory),
+        "e": lambda: agreement_rows(agreement),
+    }
+
+
+def run(args: argparse.Namespace) -> int:
+    from benchmarks.clips import shared_folder
+    from benchmarks.report import table
+    from benchmarks.timing import Row, machine, seconds
+    from utils.files import write_whole
+
+    facts = {**machine(), "quick": args.quick, "parts": args.only, "shared_data": shared_folder() is not None}
+    rows: list[Row] = []
+    took = 0.0
+    for part, measure in tasks(args.quick).items():
+        if part in args.only:
+            took += seconds(lambda measure=measure: rows.extend(measure()))
+    facts["seconds"] = round(took, 1)
+    rows.append(Row("machine", more=facts))
+    write_whole(args.output, json.dumps([row.plain() for row in rows], indent=1) + "\n")
+    print(table(rows))
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, write, print; returns the exit code."""
+    args = parse_arguments(argv)
+    return command.run(lambda: run(args), "stopped; nothing was written")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

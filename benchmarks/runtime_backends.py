@@ -1,0 +1,148 @@
+"""Runtimes for a classifier: each is built as a function from images (B, 3, S, S) to logits (B, 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+Run = Callable[[Tensor], np.ndarray]
+
+
+class Logits(nn.Module):
+    """A classifier that returns its logits alone."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        output = self.net(images)
+        return output[0] if isinstance(output, tuple) else output
+
+
+def build(name: str, net: nn.Module, images: Tensor, calibration: Tensor, folder: Path) -> Run:
+    """The runtime `name` of `benchmarks/runtimes.py`; calibration: (N, 3, S, S) training images."""
+    net = Logits(net).eval()
+    if name == "plain":
+        return in_torch(net)
+    with torch.inference_mode(False), torch.no_grad():
+        fold_batch_norms(net, images[:1])
+    if name == "folded":
+        return in_torch(net)
+    if name == "compile":
+        return in_torch(net, compiled=True)
+    path = folder / "net.onnx"
+    if not path.exists():
+        export(net, images, path)
+    if name.startswith("openvino"):
+        return in_openvino(path, calibration if name.endswith("int8") else None)
+    if name.endswith("int8"):
+        path = quantised(path, calibration)
+    return in_onnx_runtime(path)
+
+
+def fold_batch_norms(net: nn.Module, images: Tensor) -> None:
+    """Fold each batch norm that directly follows a convolution into it, in place, as a forward pass shows."""
+    convolution_of: dict[int, nn.Conv2d] = {}
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    alive = []  # a tensor's id is its own only as long as it lives
+
+    def made(module: nn.Module, _: tuple, output: Tensor) -> None:
+        alive.append(output)
+        convolution_of[id(output)] = module
+
+    def normalised(module: nn.Module, inputs: tuple) -> None:
+        if id(inputs[0]) in convolution_of:
+            pairs.append((convolution_of[id(inputs[0])], module))
+
+    hooks = []
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(made))
+        elif isinstance(module, nn.BatchNorm2d):
+            hooks.append(module.register_forward_pre_hook(normalised))
+    net(images)
+    for hook in hooks:
+        hook.remove()
+    replacement = {}
+    for convolution, norm in pairs:
+        replacement |= {convolution: fuse_conv_bn_eval(convolution, norm), norm: nn.Identity()}
+    for module in list(net.modules()):
+        for name, child in list(module.named_children()):
+            if child in replacement:
+                setattr(module, name, replacement[child])
+
+
+def in_torch(net: nn.Module, compiled: bool = False) -> Run:
+    """float32, channels last."""
+    net = net.to(memory_format=torch.channels_last)
+    call = torch.compile(net) if compiled else net
+
+    @torch.inference_mode()
+    def run(images: Tensor) -> np.ndarray:
+        return call(images.contiguous(memory_format=torch.channels_last)).numpy()
+
+    return run
+
+
+def export(net: nn.Module, images: Tensor, path: Path) -> None:
+    """As ONNX for any number of images."""
+    names = {"input_names": ["images"], "output_names": ["logits"]}
+    torch.onnx.export(
+        net, (images[:2],), str(path), dynamo=False, opset_version=17, **names,
+        dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
+    )  # fmt: skip
+
+
+def in_onnx_runtime(path: Path) -> Run:
+    """As many threads as torch."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(None, {"images": images.contiguous().numpy()})[0]
+
+
+def quantised(path: Path, calibration: Tensor) -> Path:
+    """The ONNX file in 8-bit integers: QDQ, weights by channel, ranges from the calibration images."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Images(CalibrationDataReader):
+        def __init__(self):
+            self.batches = iter(calibration.split(4))
+
+        def get_next(self):
+            batch = next(self.batches, None)
+            return None if batch is None else {"images": batch.contiguous().numpy()}
+
+    prepared, target = path.with_name("prepared.onnx"), path.with_name("int8.onnx")
+    quant_pre_process(str(path), str(prepared))
+    quantize_static(
+        str(prepared), str(target), Images(), quant_format=QuantFormat.QDQ, per_channel=True,
+        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+    )  # fmt: skip
+    return target
+
+
+def in_openvino(path: Path, calibration: Tensor | None) -> Run:
+    """In float32, or in 8-bit integers where there are calibration images."""
+    import openvino
+
+    model = openvino.convert_model(str(path))
+    if calibration is not None:
+        import nncf
+
+        batches = [batch.contiguous().numpy() for batch in calibration.split(1)]
+        model = nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches))
+    compiled = openvino.Core().compile_model(
+        model, "CPU",
+        {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()},
+    )  # fmt: skip
+    return lambda images: compiled(images.contiguous().numpy())[0]
