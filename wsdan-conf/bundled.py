@@ -10,7 +10,7 @@ videos. `best.pth` holds the averaged weights.
     python tools/export_weights.py output/bundled-wsdan/best.pth external/bundled-wsdan-xception.safetensors
 """
 
-data_list = "output/lists/dfdc.json"
+data_list = "output/lists-holdout/dfdc.json"
 datapath = "output/faces"
 save_dir = "output/bundled-wsdan"
 ckpt = "auto"
