@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from skimage.transform import SimilarityTransform
 
 from utils.align import TEMPLATE, align_face, similarity
 from utils.video import FrameReader, read_image
@@ -92,14 +93,13 @@ def test_outside_the_frame_is_black():
 
 
 def test_the_similarity_is_scikit_images():
-    transform = pytest.importorskip("skimage.transform").SimilarityTransform
     rng = np.random.default_rng(0)
     for _ in range(300):
         points = np.trunc(TEMPLATE * rng.uniform(0.2, 3) + rng.normal(0, 40, (5, 2)))
-        if hasattr(transform, "from_estimate"):  # scikit-image 0.26 on
-            expected = transform.from_estimate(points, TEMPLATE).params
+        if hasattr(SimilarityTransform, "from_estimate"):  # scikit-image 0.26 on
+            expected = SimilarityTransform.from_estimate(points, TEMPLATE).params
         else:
-            other = transform()
+            other = SimilarityTransform()
             assert other.estimate(points, TEMPLATE)
             expected = other.params
         np.testing.assert_allclose(similarity(points), expected[:2], atol=1e-11)
