@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from utils.folding import fold_batch_norms
 
 Run = Callable[[Tensor], np.ndarray]
 
@@ -31,7 +32,7 @@ def build(name: str, net: nn.Module, images: Tensor, calibration: Tensor, folder
     if name == "plain":
         return in_torch(net)
     with torch.inference_mode(False), torch.no_grad():
-        fold_batch_norms(net, images[:1])
+        fold_batch_norms(net)
     if name == "folded":
         return in_torch(net)
     if name == "compile":
@@ -44,38 +45,6 @@ def build(name: str, net: nn.Module, images: Tensor, calibration: Tensor, folder
     if name.endswith("int8"):
         path = quantised(path, calibration)
     return in_onnx_runtime(path)
-
-
-def fold_batch_norms(net: nn.Module, images: Tensor) -> None:
-    """Fold each batch norm that directly follows a convolution into it, in place, as a forward pass shows."""
-    convolution_of: dict[int, nn.Conv2d] = {}
-    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
-    alive = []  # a tensor's id is its own only as long as it lives
-
-    def made(module: nn.Module, _: tuple, output: Tensor) -> None:
-        alive.append(output)
-        convolution_of[id(output)] = module
-
-    def normalised(module: nn.Module, inputs: tuple) -> None:
-        if id(inputs[0]) in convolution_of:
-            pairs.append((convolution_of[id(inputs[0])], module))
-
-    hooks = []
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            hooks.append(module.register_forward_hook(made))
-        elif isinstance(module, nn.BatchNorm2d):
-            hooks.append(module.register_forward_pre_hook(normalised))
-    net(images)
-    for hook in hooks:
-        hook.remove()
-    replacement = {}
-    for convolution, norm in pairs:
-        replacement |= {convolution: fuse_conv_bn_eval(convolution, norm), norm: nn.Identity()}
-    for module in list(net.modules()):
-        for name, child in list(module.named_children()):
-            if child in replacement:
-                setattr(module, name, replacement[child])
 
 
 def in_torch(net: nn.Module, compiled: bool = False) -> Run:

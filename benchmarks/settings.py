@@ -26,7 +26,7 @@ PUBLISHED = ROOT / "submission-conf" / "wm.py"
 WORK = ROOT / "output" / "bench"  # git-ignored; made clips and weights are kept here
 # key=value, on top of any config
 EXACT = ("detect_size=None", "precision=fp32", "track=False")
-FAST = ("speed=fast",) if hasattr(SubmissionConfig, "PRESETS") else ("detect_size=640",)
+FAST = ("speed=fast",)
 SETTINGS = {"exact": EXACT, "fast": FAST}
 SHARES = {"xception": 0.2, "wsdan-xception": 0.7, "wsdan-efficientnet-b3": 0.1}
 

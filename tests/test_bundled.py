@@ -3,6 +3,7 @@
 import csv
 import tarfile
 
+import numpy as np
 import pytest
 
 from utils.checkpoint import read_state_dict
@@ -71,3 +72,21 @@ def test_validation_faces_are_told_apart_through_the_whole_road(shared, tmp_path
     labels = [picked[name.removesuffix(".jpg")] for name in judged["filename"]]
     assert len(judged) >= 75
     assert frame_metrics(labels, judged["label"])["auc"] > 0.8
+
+
+def shifts_of_the_fast_setting(paths) -> np.ndarray:
+    """How far the fast setting moves each file's probability."""
+    exact, fast = (score(paths, load_config(BUNDLED, SubmissionConfig, [f"speed={name}"]), "cpu")
+                   for name in ("exact", "fast"))
+    assert (exact.faces == fast.faces).all() and (exact.faces > 0).all()
+    return (exact.label - fast.label).abs().to_numpy()
+
+
+def test_the_fast_setting_judges_a_clip_as_the_exact_one(clip):
+    assert shifts_of_the_fast_setting([clip]).max() < 0.005
+
+
+@pytest.mark.slow
+def test_the_fast_setting_judges_labelled_clips_as_the_exact_one(shared):
+    shifts = shifts_of_the_fast_setting([shared / "videos"])
+    assert len(shifts) == 4 and shifts.mean() < 0.005 and shifts.max() < 0.02
