@@ -59,8 +59,8 @@ def main(argv: list[str] | None = None) -> int:
 def make(arguments: argparse.Namespace) -> int:
     """Make the lists, or check some; exit status."""
     if arguments.check:
-        if arguments.out:
-            raise ConfigError("--check writes nothing; leave --out away")
+        if arguments.out or arguments.hold_out is not None:
+            raise ConfigError("--check writes nothing; leave --out and --hold-out away")
         return check(arguments.check, arguments.paths)
     if len(arguments.paths) < 2 or not arguments.out:
         raise ConfigError("needed are LABELS, FACES_ROOT and --out DIR; or --check LIST; see --help")

@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     from benchmarks.timing import Row, machine, seconds
     from utils.files import write_whole
 
+    args.output.parent.mkdir(parents=True, exist_ok=True)
     facts = {**machine(), "quick": args.quick, "parts": args.only, "shared_data": shared_folder() is not None}
     rows: list[Row] = []
     took = 0.0
@@ -86,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
             took += seconds(lambda measure=measure: rows.extend(measure()))
     facts["seconds"] = round(took, 1)
     rows.append(Row("machine", more=facts))
-    write_whole(args.output, json.dumps([row.plain() for row in rows], indent=1) + "\n")
     print(table(rows))
+    write_whole(args.output, json.dumps([row.plain() for row in rows], indent=1) + "\n")
     return 0
 
 

@@ -24,7 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from utils.errors import DataError, UserError  # noqa: E402
+from utils import command  # noqa: E402
+from utils.errors import DataError  # noqa: E402
 
 RUNTIMES = ("plain", "folded", "compile", "ort", "ort-int8", "openvino", "openvino-int8")
 NETWORKS = ("xception", "wsdan-xception", "wsdan-efficientnet-b3")
@@ -65,16 +66,22 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--batch", type=int, default=25, help="faces in a forward pass (default 25)")
     add("--runs", type=int, default=5, help="rounds that are timed (default 5)")
     add("--output", type=Path, default=Path("runtimes.json"), help="default runtimes.json")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if min(args.runs, args.batch) < 1 or min(args.faces, args.calibration) < 2:
+        parser.error("--runs and --batch must be at least 1, --faces and --calibration at least 2")
+    if args.faces < args.batch:
+        parser.error(f"--faces must be at least --batch, {args.batch}")
+    return args
 
 
 def crops_of(args: argparse.Namespace, set_name: str, count: int):
-    """(count, 320, 320, 3) uint8 RGB aligned faces of a set, half of them fake, and their labels."""
+    """(N, 320, 320, 3) uint8 RGB aligned faces of a set, half of them fake, and their labels; N even."""
     import cv2
     import numpy as np
 
     from utils.lists import read_list
 
+    count += count % 2
     table = read_list(args.list)
     table = table[table["set_name"] == set_name]
     faces, labels = [], []
@@ -193,24 +200,18 @@ def run(args: argparse.Namespace) -> int:
     from utils.files import write_whole
 
     runtimes = ["plain", *(name for name in available(args.runtimes) if name != "plain")]
+    args.output.parent.mkdir(parents=True, exist_ok=True)
     facts = machine()
     rows = [row for network in args.networks for row in compare(network, args, runtimes)]
-    write_whole(args.output, json.dumps([*rows, facts], indent=1) + "\n")
     print("\n".join(line(row) for row in rows))
+    write_whole(args.output, json.dumps([*rows, facts], indent=1) + "\n")
     return 0
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, write, print; returns the exit code."""
     args = parse_arguments(argv)
-    try:
-        return run(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
+    return command.run(lambda: run(args), "stopped; nothing was written")
 
 
 if __name__ == "__main__":

@@ -273,3 +273,10 @@ def test_crops_that_are_not_there_are_one_line(tmp_path, capsys):
     status = runtimes.main(["--crops", str(tmp_path), "--list", str(table), "--runtimes", "plain"])
     assert status == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("wrong", ["--batch 0", "--runs 0", "--faces 1", "--faces 3 --batch 5"])
+def test_runtimes_refuses_numbers_of_no_use(wrong, capsys):
+    with pytest.raises(SystemExit) as end:
+        runtimes.main(wrong.split())
+    assert end.value.code == 2 and "must be at least" in capsys.readouterr().err

@@ -66,6 +66,9 @@ def test_networks_that_go_against_the_labels_or_one_class_are_refused():
         calibration.fit(layer, inputs, 1 - labels)
     with pytest.raises(DataError, match="one kind is missing"):
         calibration.fit(layer, inputs, np.zeros_like(labels))
+    told_apart = (calibration.logits_of_fake(layer, inputs) > 0).astype(int)
+    with pytest.raises(DataError, match="too few, or all judged rightly"):
+        calibration.fit(layer, inputs, told_apart)
 
 
 def test_crops_are_spread_over_a_video():

@@ -93,7 +93,10 @@ def test_figures_and_tables():
 def test_label_tables_of_no_use_are_named(tmp_path):
     with pytest.raises(DataError, match="labels.csv"):
         clips.labelled_clips(tmp_path)
-    for text in ("filename\na.mp4\n", "filename,label\na.mp4,1\n", "filename,label\n,x\n"):
+    (tmp_path / "b.mp4").touch()
+    texts = ("filename\na.mp4\n", "filename,label\na.mp4,1\n", "filename,label\n,x\n")
+    wrong = [f"filename,label\nb.mp4,{label}\n" for label in ("0.7", "inf", "2", "real")]
+    for text in (*texts, *wrong):
         (tmp_path / "labels.csv").write_text(text)
         with pytest.raises(DataError, match="labels.csv"):
             clips.labelled_clips(tmp_path)
@@ -103,7 +106,7 @@ def test_the_tool(clip, tmp_path, monkeypatch, capsys):
     """One real clip of the packages, one that is called fake; the plain form and one more."""
     shutil.copy(clip, tmp_path / "copy.mp4")
     (tmp_path / "labels.csv").write_text("filename,label\ncopy.mp4,1\n")
-    monkeypatch.setattr(clips, "package_clips", lambda: [clips.LabelledClip(clip, 0)])
+    monkeypatch.setattr(clips, "package_clips", lambda: [clips.LabelledClip(clip, 0, clip.name)])
     config = write_config(tmp_path / "conf.py", write_weights(tmp_path / "w.safetensors"))
     spec = importlib.util.spec_from_file_location("measure_clips", ROOT / "tools" / "measure_clips.py")
     tool = importlib.util.module_from_spec(spec)
@@ -119,7 +122,12 @@ def test_the_tool(clip, tmp_path, monkeypatch, capsys):
     plain = data["clips"]["copy.mp4"]["plain"]
     assert plain["mean"] == pytest.approx(data["clips"][clip.name]["plain"]["mean"])
     assert plain["margin"] == pytest.approx(-data["clips"][clip.name]["plain"]["margin"])
+    for folder, content in (("a", clip.read_bytes()), ("b", b"no video")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / clip.name).write_bytes(content)
+        (tmp_path / folder / "labels.csv").write_text(f"filename,label\n{clip.name},1\n")
     for code, part, arguments in (
+        (1, f"two clips are called {clip.name}", [*common[:3], str(tmp_path / "a"), *chosen]),
         (2, "--variants 'rain'", [*common, "--variants", "rain"]),
         (1, "labels.csv", ["--config", str(config), "--videos", str(tmp_path / "none")]),
     ):

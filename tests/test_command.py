@@ -61,3 +61,10 @@ def test_a_reader_that_leaves_is_no_traceback():
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=60) == 1
+
+
+def test_a_standard_output_that_was_never_open_is_no_traceback():
+    """As in `command >&-`."""
+    code = "import sys; sys.stdout = None\nfrom utils.command import run\nsys.exit(run(lambda: 3))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (3, "")

@@ -251,7 +251,7 @@ def test_speed_stands_for_other_keys_and_counts_less_than_they_do(tmp_path):
         return config.detect_size, config.track, config.precision
 
     assert keys() == keys("speed=exact") == (None, False, "fp32")
-    assert keys("speed=fast") == (640, True, "auto")
+    assert keys("speed=fast") == keys('speed="fast"') == (640, True, "auto")
     assert keys("precision=fp32", "speed=fast", "detect_size=960") == (960, True, "fp32")
     assert keys(path=ROOT / "submission-conf/wm.py") == (None, False, "fp32")
     assert keys("speed=fast", path=ROOT / "submission-conf/wm.py") == (640, True, "auto")

@@ -188,6 +188,8 @@ def test_held_out_originals_come_from_train_alone_and_leave_no_video_behind():
 def test_a_held_out_share_can_be_too_small(tmp_path, capsys):
     with pytest.raises(DataError, match="nothing to part"):
         hold_out(table(5, set_name="train"), 0.05, seed=0)
+    with pytest.raises(DataError, match="a set holdout is given already"):
+        hold_out(table(5, set_name="holdout"), 0.5, seed=0)
     crops(tmp_path / "faces", a=1)
     assert run(tmp_path, "name,is_fake,original\na,0,a\n", "--hold-out", "5") == 2
     assert "--hold-out must be a share" in capsys.readouterr().err

@@ -184,6 +184,23 @@ def test_frames_without_a_track_have_nothing_to_do_with_each_other(tracker, clip
     assert looks == [2] and same(faces, [tracker.detect([frame])[0] for frame in frames])
 
 
+def test_a_face_too_small_for_the_reduced_frame_is_found(exact, tracker, clip):
+    """In the first frame because it is searched unreduced, in the others near there."""
+    face = cv2.resize(read(clip, 1, 1)[0], (96, 54), interpolation=cv2.INTER_AREA)
+    frames = [paste(np.full((540, 960, 3), 60, np.uint8), face, 400 + step, 200) for step in range(4)]
+    assert FaceDetector(exact.net, detect_size=320).detect(frames) == [None] * 4
+    expected = exact.detect(frames)
+    assert None not in expected
+    check_same(tracker.detect(frames, [Track()] * len(frames)), expected)
+
+
+def test_a_close_up_is_seen_at_its_own_scale(exact, clip):
+    """Its window is nearly the whole frame; reduced by a hair, its landmarks would move by pixels."""
+    frames = [cv2.resize(frame, (1440, 810), interpolation=cv2.INTER_CUBIC) for frame in read(clip, 10, 2)]
+    fast = FaceTracker(FaceDetector(exact.net, detect_size=640))
+    check_same(fast.detect(frames, [Track()] * 2), exact.detect(frames), mean=0.5)
+
+
 def test_a_small_frame_is_searched_as_it_is(exact, clip):
     """It isn't reduced, so a look gives what whole frames give: bit for bit."""
     tracker = FaceTracker(FaceDetector(exact.net, detect_size=640))

@@ -267,6 +267,12 @@ def test_what_orders_the_samples_can_not_change_inside_an_epoch(data, tmp_path, 
     assert recipe.train(config(data, tmp_path)) == 130
     with pytest.raises(ConfigError, match="batch_size: 4 in .*last.pth, now 8"):
         recipe.train(config(data, tmp_path, batch_size=8))
+    # a checkpoint from before there was such a key is one of a run that did without
+    checkpoint = load_checkpoint(tmp_path / "last.pth")
+    del checkpoint["config"]["self_blended"]
+    save_checkpoint(checkpoint, tmp_path / "last.pth")
+    with pytest.raises(ConfigError, match="self_blended: 0.0 in .*last.pth, now 0.5"):
+        recipe.train(config(data, tmp_path, self_blended=0.5))
 
 
 def test_a_loss_that_is_no_number_stops_and_names_the_videos(data, tmp_path, tiny):

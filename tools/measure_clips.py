@@ -65,7 +65,7 @@ def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
     """The report as Markdown, and its figures as plain data. Raises UserError."""
     from utils import clips
     from utils.config import as_plain, load_config
-    from utils.errors import ConfigError
+    from utils.errors import ConfigError, DataError, MediaError
     from utils.progress import Progress
     from utils.schemas import SubmissionConfig
     from utils.scoring import build
@@ -83,11 +83,16 @@ def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
     rows, labels = {}, {}
     with Progress("clips", len(chosen) * len(variants)) as progress:
         for clip in chosen:
-            name = clip.path.name
+            name = clip.name
+            if name in rows:
+                raise DataError(f"two clips are called {name}; rename the labelled one")
             rows[name], labels[name] = {}, clip.label
             for variant in variants:
                 frames = clips.variant_frames(clip.path, variant, config)
-                scores = clips.face_scores(frames, detector, ensemble, config.face_limit)
+                try:
+                    scores = clips.face_scores(frames, detector, ensemble, config.face_limit)
+                except MediaError as error:
+                    raise DataError(f"{clip.path}: {error}") from None
                 rows[name][variant] = clips.clip_figures(scores, clip.label)
                 progress.update(images=len(scores))
     tables = clips.means_table(rows, labels, variants) + "\n\n"

@@ -38,8 +38,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="NAME", help="write NAME.md and NAME.json as well")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args(argv)
-    if min(arguments.per_video, arguments.limit or 1) < 1 or arguments.seed < 0:
-        parser.error("--per-video and --limit must be at least 1, --seed at least 0")
+    if arguments.per_video < 1 or (arguments.limit is not None and arguments.limit < 2) or arguments.seed < 0:
+        parser.error("--per-video must be at least 1, --limit at least 2, --seed at least 0")
     return arguments
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from utils.errors import DataError
 
 FAKE = 1
+MOST_SCALE = 10.0  # faces that the network tells apart without an error would have an infinite one
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ def fit(layer: nn.Linear, inputs: Tensor, labels: np.ndarray) -> Calibration:
     scale, offset = regression.fit(table, labels).coef_[0]
     if scale <= 0:
         raise DataError(f"the network's logit would be multiplied by {scale:.3g}: it goes against the labels")
+    if scale > MOST_SCALE:
+        raise DataError(
+            f"the logit would be multiplied by {scale:.3g}: the faces are too few, or all judged rightly"
+        )
     return Calibration(float(scale), float(offset), direction)
 
 

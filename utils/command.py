@@ -22,7 +22,8 @@ def run(work: Callable[[], int], interrupted: str = "interrupted") -> int:
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         status = work()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by who started the command
+            sys.stdout.flush()
         return status
     except UserError as error:
         return fail(str(error), 2 if isinstance(error, ConfigError | WeightsError) else 1)

@@ -47,7 +47,8 @@ def load_config(path: str | Path | None, schema: type[T], overrides: Sequence[st
         if key in known:
             values[key] = _resolve(_checked(key, value, hints[key], str(path)), known[key], ROOT)
     given = [_split_override(text) for text in overrides]
-    values |= _preset_values(dict(given), presets, COMMAND_LINE)
+    chosen = {key: _parsed(key, raw, str) for key, raw in given if key in presets}
+    values |= _preset_values(chosen, presets, COMMAND_LINE)
     for key, raw in given:
         _check_known(key, [*known, *presets], COMMAND_LINE)
         if key in known:

@@ -103,7 +103,8 @@ def split_jobs(jobs: Iterable[Job], settings: Settings) -> tuple[list[Job], int,
 def is_complete(job: Job, settings: Settings) -> bool:
     """Whether all crops of the job are there; DataError if its folder holds other crops than these.
 
-    A folder made with `every` m also serves `every` n if m divides n, and is completed if n divides m.
+    A folder made with `every` m also serves `every` n if m divides n, and is completed if n divides m; with
+    `track` its faces then were looked for near others, which moves landmarks by a fraction of a pixel.
     """
     try:
         wanted = _note(job, settings)

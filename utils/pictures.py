@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -16,6 +15,7 @@ from utils.averaging import AveragedWeights
 from utils.datasets import collate
 from utils.device import autocast, pick_device
 from utils.errors import DataError
+from utils.files import write_whole
 from utils.preprocess import Preprocess
 from utils.runs import resume_path
 from utils.schemas import WSDANConfig
@@ -86,6 +86,4 @@ def write_rows(columns: list[Tensor], preprocess: Preprocess, path: Path) -> Non
     picture = (np.concatenate(rows).clip(0, 1) * 255).round().astype(np.uint8)
     encoded = cv2.imencode(".png", picture[..., ::-1])[1]
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_bytes(encoded.tobytes())
-    os.replace(aside, path)
+    write_whole(path, encoded.tobytes())

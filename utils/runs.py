@@ -97,6 +97,10 @@ def resume_path(save_dir: str | Path, resume: str | None, key: str = "resume") -
     return None
 
 
+# Keys that decide which samples come when and that older checkpoints lack: what was done then.
+YOUNGER_KEYS = {"self_blended": 0.0, "epoch_samples": None}
+
+
 class RunFolder:
     """Writes the checkpoints and the log of a run, for the main process only.
 
@@ -216,8 +220,8 @@ def restore(
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{path} ({key}) is no checkpoint of this training: {reason}") from None
-    known = [name for name in same if name in before]  # a key may be younger than the file
-    changed = [(name, before[name], config[name]) for name in known if before[name] != config[name]]
+    before = YOUNGER_KEYS | before
+    changed = [(name, before.get(name), config[name]) for name in same if before.get(name) != config[name]]
     if batch != batch_before:
         changed.append(("samples a step", batch_before, batch))
     if changed and position.tally.step:

@@ -58,6 +58,8 @@ def hold_out(table: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
     For a last measurement on videos that neither training nor any choice has seen. Seeded; the same originals
     give the same set, whatever the order of the rows. DataError if there is no original to take or to leave.
     """
+    if "holdout" in set(table["set_name"]):
+        raise DataError("a set holdout is given already; leave --hold-out away, or rename that set")
     originals = sorted(set(table.loc[table["set_name"] == "train", "original"]))
     n_taken = round(share * len(originals))
     if not 0 < n_taken < len(originals):

@@ -10,8 +10,9 @@ the same landmarks wherever it is wide enough. Half the size would not do: with 
 of the largest box, often one that hardly exceeds the threshold, move by some 5 pixels of the aligned face.
 
 A video is cut into runs of `LOOK_EVERY` frames, and a cut in the picture begins a new one. The first frame
-of a run is looked at as a whole, which notices a larger face that came in; the others are searched near what
-was found there. Where that fails, the frame is looked at as a whole. So what is found in a frame depends on
+of a run is looked at as a whole, which notices a larger face that came in, and if that finds none, unreduced
+(a face of 50 pixels is lost in a 1080p frame reduced to 640). The others are searched near what was found
+there. Where that fails, the frame is looked at as a whole, reduced. So what is found in a frame depends on
 its video alone, not on how frames were put together in calls.
 """
 
@@ -26,7 +27,6 @@ import torch
 
 from utils.anchors import STRIDES
 from utils.detection import FaceDetector, build_detector, check_frame
-from utils.device import AUTO
 from utils.faces import Face
 from utils.schemas import SubmissionConfig
 
@@ -34,7 +34,6 @@ LOOK_EVERY = 8  # frames
 # Around the box that was found, in shares of its longer side and at least in pixels: what the network needs
 # to see around a face to judge it as in the whole frame, and room for it to move in.
 MARGIN, LEAST_MARGIN = 0.6, 96
-WINDOW_LIMIT = 1280  # pixels; a larger window (of a face of 600 pixels) is scaled down to it
 # A face found in a window counts if its size is like the one looked for, and it doesn't touch the window.
 MOST_GROWTH = 1.5
 LEAST_ROOM = 0.1  # of the face's longer side, to an edge that isn't the frame's
@@ -72,7 +71,7 @@ class FaceTracker:
         self.whole = detector
         self.device, self.precision = detector.device, detector.precision
         self.near = FaceDetector(
-            detector.net, detector.device, detector.precision, detector.score_threshold, WINDOW_LIMIT
+            detector.net, detector.device, detector.precision, detector.score_threshold, detect_size=None
         )
 
     def detect(
@@ -88,16 +87,19 @@ class FaceTracker:
             check_frame(frame)
         tracks = [Track() for _ in frames] if tracks is None else tracks
         searches = [_Search(frame, is_due(track, frame)) for frame, track in zip(frames, tracks, strict=True)]
-        self._look([search for search in searches if search.look])
+        due = [search for search in searches if search.look]
+        self._look(due)
+        self._search_near(due)
+        self._search_unreduced(due)
         for search, track in zip(searches, tracks, strict=True):
             if search.look:
                 track.box = search.near
             search.near = track.box
-        self._search_near([search for search in searches if search.near is not None and search.face is None])
-
-        lost = [search for search in searches if search.face is None and not search.look]
+        others = [search for search in searches if not search.look]
+        self._search_near(others)
+        lost = [search for search in others if search.face is None]
         self._look(lost)
-        self._search_near([search for search in lost if search.near is not None and search.face is None])
+        self._search_near(lost)
         return [search.face for search in searches]
 
     def _look(self, searches: list[_Search]) -> None:
@@ -108,8 +110,20 @@ class FaceTracker:
             if not self.whole.reduces(*search.frame.shape[:2]):
                 search.face = face
 
+    def _search_unreduced(self, searches: list[_Search]) -> None:
+        """Search frames as they are, where no face is known yet: it may be too small in a reduced one."""
+        searches = [
+            search for search in searches
+            if search.face is None and self.whole.reduces(*search.frame.shape[:2])
+        ]  # fmt: skip
+        faces = self.near.detect([search.frame for search in searches])
+        for search, face in zip(searches, faces, strict=True):
+            if face is not None:
+                search.face, search.near = face, face.box
+
     def _search_near(self, searches: list[_Search]) -> None:
-        """Search windows around the boxes looked for; sets the faces that count."""
+        """Search windows around the boxes looked for, where no face is known; sets the faces that count."""
+        searches = [search for search in searches if search.near is not None and search.face is None]
         windows = [window_around(search.near, *search.frame.shape[:2]) for search in searches]
         patches = [
             search.frame[y1:y2, x1:x2] for search, (x1, y1, x2, y2) in zip(searches, windows, strict=True)
@@ -172,11 +186,8 @@ def longer_side(box: np.ndarray) -> float:
 
 def detector_of(config: SubmissionConfig, device: str | torch.device = "cpu") -> FaceDetector | FaceTracker:
     """The detector that a config asks for, tracking or not. Raises ConfigError or WeightsError."""
-    # "auto" is for the classifiers: bf16 moves landmarks by 0.8 pixels of the aligned face, which moves
-    # probabilities more than bf16 in the classifiers does.
-    precision = "fp32" if config.precision == AUTO else config.precision
     detector = build_detector(
-        config.detector, config.detector_weights, device, precision, config.score_threshold,
-        config.detect_size,
+        config.detector, config.detector_weights, device, config.detector_precision,
+        config.score_threshold, config.detect_size,
     )  # fmt: skip
     return FaceTracker(detector) if config.track else detector
