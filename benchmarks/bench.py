@@ -2,7 +2,7 @@
 
     python benchmarks/bench.py                       # everything, what `make bench` runs
     python benchmarks/bench.py --only a,c            # extraction and training
-    python benchmarks/bench.py --quick --output /tmp/bench.json      # a smoke test; its figures mean nothing
+    python benchmarks/bench.py --quick --output quick.json      # a smoke test; its figures mean nothing
 
 Parts: a extraction in frames a second; b seconds for a ten-second 1080p clip; c training; d peak memory;
 e landmarks, probabilities and AUC against the reference. Times are medians of interleaved rounds, the
@@ -59,7 +59,7 @@ def tasks(quick: bool) -> dict[str, Callable[[], list]]:
     speed, training, memory, agreement = SpeedPlan(), TrainingPlan(), MemoryPlan(), AgreementPlan()
     if quick:
         small = (480, 270)
-        speed = SpeedPlan(1, ("mobilenet0.25",), (2,), 4, 2, small)
+        speed = SpeedPlan(1, ("mobilenet0.25",), (2,), (4,), 2, small)
         training = TrainingPlan(1, (("wsdan-xception", 96, 2), ("xception", 96, 2)))
         memory = MemoryPlan(10, 20, small, scripts=("scoring",))
         agreement = AgreementPlan(2, 2, 4, 100)

@@ -48,7 +48,7 @@ class EveryOther:
     def __init__(self):
         self.seen = 0
 
-    def detect(self, frames):
+    def detect(self, frames, tracks=None):
         landmarks = np.array([(30, 40), (60, 40), (45, 55), (35, 70), (55, 70)], float)
         found = []
         for _ in frames:

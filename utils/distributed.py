@@ -5,6 +5,7 @@ Every function works in a plain single process too, where it does nothing or ret
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -34,6 +35,9 @@ def start(on_cpu: bool = False) -> None:
 def stop() -> None:
     """Leave the process group, if there is one."""
     if dist.is_initialized():
+        # DistributedDataParallel lies in a circle of references. It must be gone first: its threads can't be
+        # ended any more when the interpreter does, and the process would end with an abort.
+        gc.collect()
         dist.destroy_process_group()
 
 
