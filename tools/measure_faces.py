@@ -46,20 +46,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     from utils.command import run
+    from utils.files import give_report
 
-    given = sys.argv[1:] if argv is None else argv
-    return run(lambda: report(arguments, ["python", "tools/measure_faces.py", *given]))
-
-
-def report(arguments: argparse.Namespace, command: list[str]) -> int:
-    """Measure, print, and write if asked to; exit status. Raises UserError and OSError."""
-    text, data = measure(arguments)
-    print(text)
-    if arguments.output is not None:
-        from utils.files import write_report
-
-        write_report(arguments.output, command, text, data)
-    return 0
+    command = ["python", "tools/measure_faces.py", *(sys.argv[1:] if argv is None else argv)]
+    return run(lambda: give_report(arguments.output, command, *measure(arguments)))
 
 
 def measure(arguments: argparse.Namespace) -> tuple[str, dict]:

@@ -31,9 +31,16 @@ def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) ->
             os.unlink(aside)
 
 
-def write_report(name: str | Path, command: Sequence[str], report: str, data: dict) -> None:
-    """Write `name`.md, the command and what it printed, and `name`.json, its figures. Raises OSError."""
+def give_report(name: str | Path | None, command: Sequence[str], report: str, data: dict) -> int:
+    """Print a report; with a name also write `name`.md, with the command, and `name`.json, its figures.
+
+    Returns the exit status. Raises OSError.
+    """
+    print(report)
+    if name is None:
+        return 0
     line, path = shlex.join(command), Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(f"{path}.md", f"    {line}\n\n{report}\n")
     write_whole(f"{path}.json", json.dumps({"command": line} | data, indent=1) + "\n")
+    return 0
