@@ -34,8 +34,8 @@ class AgreementPlan:
     """How many clips, faces of each, and stills; frames between two faces of a clip at most."""
 
     clips: int = 22
-    faces: int = 25
-    stills: int = 200
+    faces: int = 20
+    stills: int = 120
     stride: int = 10
 
 

@@ -24,7 +24,7 @@ class MemoryPlan:
     """Frames of the short and of the long clip of 1080p video; what is run on them."""
 
     short: int = 60
-    long: int = 900
+    long: int = 600
     size: tuple[int, int] | None = None
     scripts: tuple[str, ...] = ("scoring", "scoring exact", "extraction")
 

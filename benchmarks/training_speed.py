@@ -27,7 +27,7 @@ class TrainingPlan:
 
     runs: int = 3
     networks: tuple[tuple[str, int, int], ...] = (
-        ("wsdan-xception", 224, 4), ("wsdan-efficientnet-b3", 300, 4), ("xception", 224, 16),
+        ("wsdan-xception", 224, 4), ("wsdan-efficientnet-b3", 300, 2), ("xception", 224, 8),
     )  # fmt: skip
 
 
