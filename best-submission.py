@@ -67,7 +67,10 @@ def submit(args: argparse.Namespace) -> int:
     interrupted = False
     if todo:
         detector, ensemble = build(config, args.device)
-        print(f"on {ensemble.device}, classifiers in {ensemble.precision}, detector in {detector.precision}")
+        print(
+            f"on {ensemble.device}, classifiers in {ensemble.precision} by {config.runtime}, "
+            f"detector in {detector.precision}"
+        )
         interrupted = judge(score_media(todo, detector, ensemble, config), names, results, record)
     return finish(args.output, names, order, missing, results, interrupted)
 

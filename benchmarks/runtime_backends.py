@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.folding import fold_batch_norms
+from utils.onnx_runtime import OnnxNet, exported
 
 Run = Callable[[Tensor], np.ndarray]
 
@@ -37,14 +38,14 @@ def build(name: str, net: nn.Module, images: Tensor, calibration: Tensor, folder
         return in_torch(net)
     if name == "compile":
         return in_torch(net, compiled=True)
+    if name == "ort":
+        return in_torch(OnnxNet(net, images[:1]))
     path = folder / "net.onnx"
     if not path.exists():
-        export(net, images, path)
+        path.write_bytes(exported(net, images[:1])[0])
     if name.startswith("openvino"):
         return in_openvino(path, calibration if name.endswith("int8") else None)
-    if name.endswith("int8"):
-        path = quantised(path, calibration)
-    return in_onnx_runtime(path)
+    return in_onnx_runtime(quantised(path, calibration))
 
 
 def in_torch(net: nn.Module, compiled: bool = False) -> Run:
@@ -57,15 +58,6 @@ def in_torch(net: nn.Module, compiled: bool = False) -> Run:
         return call(images.contiguous(memory_format=torch.channels_last)).numpy()
 
     return run
-
-
-def export(net: nn.Module, images: Tensor, path: Path) -> None:
-    """As ONNX for any number of images."""
-    names = {"input_names": ["images"], "output_names": ["logits"]}
-    torch.onnx.export(
-        net, (images[:2],), str(path), dynamo=False, opset_version=17, **names,
-        dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
-    )  # fmt: skip
 
 
 def in_onnx_runtime(path: Path) -> Run:

@@ -27,6 +27,7 @@ WORK = ROOT / "output" / "bench"  # git-ignored; made clips and weights are kept
 # key=value, on top of any config
 EXACT = ("detect_size=None", "precision=fp32", "track=False")
 FAST = ("speed=fast",)
+ONNX = ("runtime=onnxruntime",)
 SETTINGS = {"exact": EXACT, "fast": FAST}
 SHARES = {"xception": 0.2, "wsdan-xception": 0.7, "wsdan-efficientnet-b3": 0.1}
 

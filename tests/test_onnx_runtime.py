@@ -1,0 +1,69 @@
+"""The classifiers run by ONNX Runtime: the same probabilities as torch's, for any number of faces."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from fill import fill
+from small_config import write_weights
+
+from utils.config import load_config
+from utils.ensemble import NETWORKS, build_ensemble
+from utils.errors import ConfigError
+from utils.folding import fold_batch_norms
+from utils.onnx_runtime import OnnxNet
+from utils.schemas import SubmissionConfig
+from utils.scoring import BUNDLED
+
+SIDE = 96
+
+
+@pytest.mark.parametrize(
+    "network, gain", [("xception", 1.0), ("wsdan-xception", 1.0), ("wsdan-efficientnet-b3", 2.0)]
+)
+def test_network_gives_what_torch_gives_for_any_number_of_images(network, gain):
+    net = fill(NETWORKS[network](), gain)
+    onnx = OnnxNet(fold_batch_norms(fill(NETWORKS[network](), gain)), torch.zeros(1, 3, SIDE, SIDE))
+    for count in (1, 3):
+        images = torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(count))
+        with torch.inference_mode():
+            wanted = net(images)
+            got = onnx(images.contiguous(memory_format=torch.channels_last))
+        torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_ensemble_says_the_same_within_the_exact_settings_tolerance(tmp_path):
+    weights = write_weights(tmp_path / "weights.safetensors")
+    faces = np.random.default_rng(1).integers(0, 256, (5, 320, 320, 3), dtype=np.uint8)
+    answers = {}
+    for runtime in ("torch", "onnxruntime"):
+        config = SubmissionConfig(ensemble=[("xception", str(weights), 1.0)], runtime=runtime)
+        ensemble = build_ensemble(config)
+        assert isinstance(ensemble.members[0].net, OnnxNet) == (runtime == "onnxruntime")
+        answers[runtime] = ensemble.predict(faces)
+    np.testing.assert_allclose(answers["onnxruntime"], answers["torch"], atol=1e-4)
+    assert np.ptp(answers["torch"]) > 0.01
+
+
+def test_fast_setting_computes_in_fp32_with_it():
+    config = load_config(BUNDLED, SubmissionConfig, ["runtime=onnxruntime", "speed=fast"])
+    assert config.precision == "auto"
+    assert build_ensemble(config).precision == "fp32"
+
+
+def test_half_precision_another_runtime_and_a_gpu_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="runtime must be one of torch, onnxruntime"):
+        SubmissionConfig(runtime="tensorflow")
+    with pytest.raises(ConfigError, match="fp32.*bf16"):
+        SubmissionConfig(runtime="onnxruntime", precision="bf16")
+    weights = write_weights(tmp_path / "weights.safetensors")
+    config = SubmissionConfig(ensemble=[("xception", str(weights), 1.0)], runtime="onnxruntime")
+    with pytest.raises(ConfigError, match="CPU, not cuda.*runtime=torch"):
+        build_ensemble(config, "cuda")
+
+
+def test_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ConfigError, match="pip install onnxruntime"):
+        OnnxNet(torch.nn.Identity(), torch.zeros(1, 3, SIDE, SIDE))
