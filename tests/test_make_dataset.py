@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 
 import make_dataset
-from tests.conftest import ROOT, package_file
 from utils import crops
 from utils.align import align_face
 from utils.crops import Job
+from utils.demo import package_file
 from utils.detection import build_detector
 from utils.extraction import read_batches
 from utils.faces import COLUMNS, read_faces_csv
 from utils.prefetch import Prefetch, Shared
 from utils.video import FrameReader
 
+ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "make_dataset.py"
 
 
