@@ -5,17 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.augment import (
-    AdditiveNoise,
-    CameraNoise,
-    Emboss,
-    GaussianBlur,
-    MotionBlur,
-    Rescale,
-    Sharpen,
-    augmentation,
-)
+from utils.augment import augmentation
 from utils.preprocess import Preprocess
+from utils.transforms import AdditiveNoise, CameraNoise, Emboss, GaussianBlur, MotionBlur, Rescale, Sharpen
 
 HALF = (0.5, 0.5, 0.5)
 SIZE = Preprocess(299, HALF, HALF)
