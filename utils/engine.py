@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from utils import distributed
 from utils.averaging import AveragedWeights
 from utils.config import as_plain, describe
-from utils.datasets import EpochBatches, FaceDataset, make_loader, validation_batches
+from utils.datasets import FaceDataset, make_loader
 from utils.device import pick_device
+from utils.epochs import EpochBatches, validation_batches
 from utils.errors import DataError, WeightsError
 from utils.lists import Videos, find_videos, limit_videos
 from utils.runs import Position, RunFolder, Stopped, StopRequest, restore, resume_path, snapshot

@@ -11,7 +11,8 @@ from models import xception
 from utils import engine
 from utils.augment import augmentation
 from utils.checkpoint import load_pretrained, load_weights, read_state_dict
-from utils.datasets import FaceDataset, epoch_order, sample_counts
+from utils.datasets import FaceDataset, sample_counts
+from utils.epochs import epoch_order
 from utils.errors import DataError
 from utils.lists import read_list
 from utils.runs import Position
