@@ -26,7 +26,7 @@ def train(config: XceptionConfig) -> int:
 
 
 class XceptionTask:
-    """Xception with cross entropy on random frames; see `engine.Task`. Errors as of `engine.train`."""
+    """Xception with cross entropy on random frames; see `task.Task`. Errors as of `engine.train`."""
 
     arch = "xception"
     kept_name = "ckpt-{epoch}.pth"
