@@ -4,7 +4,7 @@
 # make lint          ruff
 # make bench         speed, memory and agreement beside the published procedure; leaves bench.json
 # make weights-check which weights are here, whole, and loadable
-# Another Python: make setup PYTHON=python3.12
+# Another Python: make setup PYTHON=python3.12 (says so if .venv is of another one)
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
@@ -12,14 +12,22 @@ PIP := $(PY) -m pip --disable-pip-version-check
 STAMP := $(VENV)/.setup-done
 REQUIREMENTS := requirements.txt requirements-dev.txt requirements-nodeps.txt
 
-.PHONY: setup demo test test-slow lint bench weights-check
+.PHONY: setup demo test test-slow lint bench weights-check same-python
 
 setup: $(STAMP)
+
+# A Python that is asked for, but isn't that of .venv, is an error: nothing would tell that it isn't used.
+same-python:
+ifneq ($(origin PYTHON),file)
+	@test ! -x $(PY) || { \
+	  asked="$$($(PYTHON) -V 2>/dev/null || echo missing)"; has="$$($(PY) -V)"; test "$$asked" = "$$has" || { \
+	  echo "error: $(PYTHON) is $$asked, but $(VENV) was set up with $$has; to set it up anew: rm -r $(VENV)" >&2; exit 1; }; }
+endif
 
 # Both OpenCV packages fill the folder cv2 and pip installs them in no promised order. With
 # opencv-python on top, `import cv2` needs the system's libGL, which servers and containers lack; so the
 # headless one, of the same version, is laid over it last.
-$(STAMP): $(REQUIREMENTS)
+$(STAMP): $(REQUIREMENTS) | same-python
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "error: $(PYTHON) is not on PATH; install Python 3.10 or newer, or run: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \

@@ -73,9 +73,9 @@ def tasks(quick: bool) -> dict[str, Callable[[], list]]:
 
 
 def run(args: argparse.Namespace) -> int:
-    from benchmarks.clips import shared_folder
     from benchmarks.report import table
     from benchmarks.timing import Row, machine, seconds
+    from utils.clips import shared_folder
     from utils.files import write_whole
 
     args.output.parent.mkdir(parents=True, exist_ok=True)

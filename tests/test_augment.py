@@ -5,30 +5,13 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.augment import (
-    AdditiveNoise,
-    CameraNoise,
-    Emboss,
-    GaussianBlur,
-    MotionBlur,
-    Rescale,
-    Sharpen,
-    augmentation,
-)
+from utils.augment import augmentation
 from utils.preprocess import Preprocess
+from utils.transforms import AdditiveNoise, CameraNoise, Emboss, GaussianBlur, MotionBlur, Rescale, Sharpen
 
 HALF = (0.5, 0.5, 0.5)
 SIZE = Preprocess(299, HALF, HALF)
 WINDOW = Preprocess(96, HALF, HALF, (70, 88, 250, 268))
-
-
-@pytest.fixture(scope="module")
-def face(clip) -> np.ndarray:
-    """A real picture of the size of an aligned face, RGB."""
-    video = cv2.VideoCapture(str(clip))
-    frame = video.read()[1]
-    video.release()
-    return cv2.cvtColor(cv2.resize(frame, (320, 320), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
 
 
 def run(transform: A.ImageOnlyTransform, image: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import start_stoppable
 from small_config import write_config, write_weights
 
 from utils import submission
@@ -233,9 +234,7 @@ def test_ctrl_c_writes_what_was_scored_and_resume_does_the_rest(tmp_path, clip, 
         shutil.copy(clip, videos / f"{k:02}.mp4")
     output, record = tmp_path / "o.csv", tmp_path / "o.scored.csv"
     arguments = [videos, "--config", config, "--output", output, "--device", "cpu", "batch_size=1"]
-    process = subprocess.Popen(
-        [sys.executable, SCRIPT, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = start_stoppable([sys.executable, SCRIPT, *arguments])
     deadline = time.monotonic() + 1800
     while not record.exists() or record.read_bytes().count(b"\n") < 3:
         assert process.poll() is None and time.monotonic() < deadline

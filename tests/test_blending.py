@@ -7,7 +7,7 @@ import pytest
 from utils import blending
 from utils.align import TEMPLATE
 from utils.blending import self_blended
-from utils.datasets import epoch_order, with_self_blended
+from utils.epochs import epoch_order, with_self_blended
 from utils.extent import extent_mask
 
 

@@ -12,9 +12,9 @@ from small_config import SMALL, write_weights
 from torch import nn
 
 from utils import calibration
-from utils.checkpoint import read_state_dict, save_weights
+from utils.checkpoint import read_state_dict, save_state_dict, save_weights
 from utils.ensemble import build_ensemble
-from utils.errors import DataError
+from utils.errors import DataError, WeightsError
 from utils.labelled import labelled_faces, spread
 from utils.preprocess import METADATA_KEY
 from utils.schemas import SubmissionConfig
@@ -69,6 +69,25 @@ def test_networks_that_go_against_the_labels_or_one_class_are_refused():
     told_apart = (calibration.logits_of_fake(layer, inputs) > 0).astype(int)
     with pytest.raises(DataError, match="too few, or all judged rightly"):
         calibration.fit(layer, inputs, told_apart)
+
+
+def test_notes_of_calibrations_compose_to_what_was_done_to_the_logit():
+    """Two calibrations after each other, in the layer and in the note, also through the note's text."""
+    layer, inputs, labels, _ = overconfident(True)
+    plain = calibration.logits_of_fake(layer, inputs)
+    note = calibration.Note.read(None)
+    for scale, offset, faces in ((0.5, -1.25, "9 faces of a.csv, set val"), (1.5, 0.25, "7 faces")):
+        found = calibration.Calibration(scale, offset, None)
+        calibration.apply(layer, found)
+        note = calibration.Note.read(str(note.then(found, faces)))
+    assert str(note) == "logit * 0.7500 + -1.6250, fitted 2 times, last on 7 faces"
+    after = calibration.logits_of_fake(layer, inputs)
+    np.testing.assert_allclose(after, note.scale * plain + note.offset, atol=1e-4)
+    once = calibration.Note.read("logit * 0.5000 + -1.2500, fitted on 9 faces of a.csv, set val")
+    assert once == calibration.Note(0.5, -1.25, 1, "9 faces of a.csv, set val")
+    for text in ("", "yes", "logit * x + 1.0, fitted on 3 faces", "logit * 1.2.3 + 1.0, fitted on 3 faces"):
+        with pytest.raises(WeightsError, match="none of calibrate.py"):
+            calibration.Note.read(text)
 
 
 def test_crops_are_spread_over_a_video():
@@ -133,6 +152,14 @@ def test_the_tool_writes_weights_that_score_as_fitted(data, tmp_path, capsys):
     _, metadata = read_state_dict(written)
     assert metadata["seed"] == "7" and metadata[METADATA_KEY] == SMALL.to_metadata()
     assert "12 faces of dfdc.json, set valid" in metadata["calibrated"]
+    once = calibration.Note.read(metadata["calibrated"])
+    twice = tmp_path / "twice.safetensors"
+    assert tool().main([str(written), *arguments, "--output", str(twice)]) == 0
+    note = calibration.Note.read(read_state_dict(twice)[1]["calibrated"])
+    assert (once.times, note.times, note.fitted_on) == (1, 2, "12 faces of dfdc.json, set valid")
+    # fitted to the same faces there is nothing left to do, but for the rounding to fp16
+    assert note.scale == pytest.approx(once.scale, rel=0.02)
+    assert note.offset == pytest.approx(once.offset, abs=0.02 + 0.02 * abs(once.offset))
     ensemble = build_ensemble(SubmissionConfig(ensemble=[("xception", str(written), 1.0)]))
     probability = ensemble.predict(np.stack([faces.face(k) for k in range(len(faces))]))
     expected = 1 / (1 + np.exp(-(found.scale * logit + found.offset)))
@@ -141,10 +168,15 @@ def test_the_tool_writes_weights_that_score_as_fitted(data, tmp_path, capsys):
 
 def test_errors_are_one_line(data, tmp_path, capsys):
     plain = str(write_weights(tmp_path / "plain.safetensors"))
+    state, _ = read_state_dict(plain)
+    noted = str(tmp_path / "noted.safetensors")
+    metadata = {"network": "xception", METADATA_KEY: SMALL.to_metadata(), "calibrated": "by hand"}
+    save_state_dict(state, noted, metadata)
     common = ["--faces", str(data / "faces"), "--set", "valid"]
     for code, arguments in (
         (2, ["no.safetensors", "--list", str(data / "dfdc.json"), *common]),
         (2, [plain, "--list", str(data / "dfdc.json"), *common]),
+        (2, [noted, "--list", str(data / "dfdc.json"), *common]),
     ):
         assert tool().main(arguments) == code
         error = capsys.readouterr().err

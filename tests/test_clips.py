@@ -102,6 +102,23 @@ def test_label_tables_of_no_use_are_named(tmp_path):
             clips.labelled_clips(tmp_path)
 
 
+def test_shared_clips_lie_in_the_folder_that_the_environment_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("DFDC_SHARED", str(tmp_path / "none"))
+    assert clips.shared_folder() is None and clips.shared_clips() is None
+    monkeypatch.setenv("DFDC_SHARED", str(tmp_path))
+    assert clips.shared_folder() == tmp_path and clips.shared_clips() is None
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "labels.csv").touch()
+    assert clips.shared_clips() == tmp_path / "videos"
+
+
+def test_clips_of_packages_are_those_with_a_face():
+    names = [clip.name for clip in clips.package_clips()]
+    assert "single_face.mp4" in names and "face_noface.mov" in names and "no_face.mp4" not in names
+    with pytest.raises(DataError, match="run: make setup"):
+        clips.package_clips([("feat", "no_such_clip.mp4")])
+
+
 def test_the_tool(clip, tmp_path, monkeypatch, capsys):
     """One real clip of the packages, one that is called fake; the plain form and one more."""
     shutil.copy(clip, tmp_path / "copy.mp4")

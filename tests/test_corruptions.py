@@ -16,15 +16,6 @@ from utils.robustness import corrupted, figures, markdown, probabilities
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(scope="module")
-def face(clip) -> np.ndarray:
-    """A real picture of the size of an aligned face, RGB."""
-    video = cv2.VideoCapture(str(clip))
-    frame = video.read()[1]
-    video.release()
-    return cv2.cvtColor(cv2.resize(frame, (320, 320), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
-
-
 @pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_a_stronger_corruption_is_further_from_the_face(face, kind):
     before = face.copy()

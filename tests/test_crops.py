@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from utils import crops
-from utils.crops import Job, Settings, plan_jobs
+from utils.align import TEMPLATE
+from utils.crops import Job, Settings, crop_landmarks, plan_jobs
+from utils.faces import Face, write_faces_csv
 
 
 class TestPlan:
@@ -52,3 +54,14 @@ class TestPlan:
             crops.write_crop_file(tmp_path, 9, np.zeros(5, np.uint8))
         assert "009.png" in str(caught.value.filename)
         assert [path.name for path in tmp_path.iterdir()] == ["009.png"]
+
+
+def test_landmarks_of_a_crop_come_from_its_faces_csv_or_the_template(tmp_path):
+    landmarks = TEMPLATE * 0.5 + (30, 12) + np.array([(0, 0), (0, 6), (-3, 0), (0, 0), (2, 0)])
+    write_faces_csv(tmp_path / "faces.csv", [(7, Face(0.9, np.zeros(4), landmarks))])
+    found = crop_landmarks(tmp_path / "007.png")
+    assert 0.5 < np.abs(found - TEMPLATE).max() < 12 and np.abs(found - TEMPLATE).mean() < 5
+    assert np.array_equal(crop_landmarks(tmp_path / "009.png"), TEMPLATE)  # not in the table
+    assert np.array_equal(crop_landmarks(tmp_path / "none" / "007.png"), TEMPLATE)
+    (tmp_path / "faces.csv").write_text("a,b\n")
+    assert np.array_equal(crop_landmarks(tmp_path / "007.png"), TEMPLATE)

@@ -26,15 +26,6 @@ TRANSFORMS = (
 
 
 @pytest.fixture(scope="module")
-def face(clip) -> np.ndarray:
-    """A real picture of the size of an aligned face, RGB."""
-    video = cv2.VideoCapture(str(clip))
-    frame = video.read()[1]
-    video.release()
-    return cv2.cvtColor(cv2.resize(frame, (320, 320), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
-
-
-@pytest.fixture(scope="module")
 def tilted(face) -> np.ndarray:
     """The picture at 60% and tilted by 12 degrees in a black square, as an aligned tight crop is."""
     return cv2.warpAffine(face, cv2.getRotationMatrix2D((160, 165), 12, 0.6), (320, 320))

@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import package_file
 
 from utils import demo
 from utils.align import similarity
+from utils.demo import package_file
 from utils.errors import DataError
 from utils.faces import Face
 from utils.video import FrameReader
@@ -153,9 +153,9 @@ def test_video_is_written_whole_or_not_at_all(tmp_path):
 
 def test_absent_sample_clip_says_what_to_do():
     with pytest.raises(DataError, match="make setup"):
-        demo.package_file("no_such_package_at_all", "clip.mp4")
+        package_file("no_such_package_at_all", "clip.mp4")
     with pytest.raises(DataError, match="make setup"):
-        demo.package_file("numpy", "no_such_clip.mp4")
+        package_file("numpy", "no_such_clip.mp4")
 
 
 def test_demo_folder_is_filled_once(tmp_path, clip, monkeypatch):

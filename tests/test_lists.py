@@ -1,13 +1,27 @@
-"""The published list formats, written and read back, and bad lists told in one line."""
+"""The published list formats, written and read back; bad lists told in one line; crops of listed videos."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from utils.engine import videos_of_sets
 from utils.errors import DataError
 from utils.files import write_whole
-from utils.lists import read_list, read_wsdan_list, write_list, write_wsdan_list
+from utils.lists import (
+    Videos,
+    crop_numbers,
+    find_videos,
+    limit_videos,
+    read_json_list,
+    read_list,
+    read_wsdan_list,
+    write_list,
+    write_wsdan_list,
+)
+from utils.schemas import WSDANConfig
 
 TABLE = pd.DataFrame(
     [("a", 0, 9, "val"), ("NA", 1, 12, "x"), ("c", 1, 0, "train"), ("d", 0, 1, "train"), ("e", 1, 5, "test")],
@@ -79,3 +93,73 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(OSError):
         write_whole(tmp_path / "l.csv", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["l.csv"]
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        (None, "missing"),
+        ("", "can't be read"),
+        ("name,is_fake\na,0\n", "no column n_frame, set_name"),
+        ("name,is_fake,n_frame,set_name\na,2,1,train\n", "is_fake must be 0 or 1"),
+        ("name,is_fake,n_frame,set_name\na,1,many,train\n", "n_frame a whole number"),
+    ],
+)
+def test_lists_that_are_none(tmp_path, text, said):
+    path = tmp_path / "list.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=said) as caught:
+        read_list(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_json_list(tmp_path):
+    path = tmp_path / "dfdc.json"
+    path.write_text('{"train": [["a", 0], ["b", 1]], "test": [["c", 1]], "test_all": [["c", 1]]}')
+    table = read_json_list(path)
+    assert table[["name", "is_fake", "set_name"]].to_numpy().tolist() == [
+        ["a", 0, "train"], ["b", 1, "train"], ["c", 1, "test"], ["c", 1, "test_all"]]  # fmt: skip
+
+
+def test_crop_numbers(tmp_path):
+    for name in ("010.png", "009.png", "1000.png", "faces.csv", "x.png", "011.jpg", ".012.png.part", "9.png"):
+        (tmp_path / name).touch()
+    assert crop_numbers(tmp_path).tolist() == [9, 10, 1000]
+    assert len(crop_numbers(tmp_path / "absent")) == 0
+
+
+def test_videos_without_crops_are_told(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "000.png").touch()
+    table = pd.DataFrame({"name": ["a", "b"], "is_fake": [0, 1], "n_frame": [1, 1], "set_name": ["t", "t"]})
+    videos, missing = find_videos(table, tmp_path, ("t",))
+    assert videos.names == ["b"] and videos.labels.tolist() == [1] and missing == ["a"]
+    with pytest.raises(DataError, match="'val'; its sets: t"):
+        find_videos(table, tmp_path, ("val",))
+    with pytest.raises(DataError, match="data_root"):
+        find_videos(table, tmp_path / "elsewhere", ("t",))
+
+
+def test_a_limit_keeps_both_classes():
+    labels = np.array([0] * 4 + [1] * 2)
+    videos = Videos(Path("faces"), list("abcdef"), labels, np.full(6, 6), [np.arange(0, 6, 2)] * 6)
+    for limit in (2, 3):
+        few = limit_videos(videos, limit, seed=0)
+        assert set(few.labels) == {0, 1} and len(few) == limit
+    assert limit_videos(videos, 100, seed=0) is videos
+
+
+def test_a_video_in_training_and_validation_is_refused(tmp_path, capsys):
+    for name in "ac":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "002.png").touch()
+    rows = [("a", 0, 1, "train"), ("b", 1, 1, "train"), ("c", 1, 1, "test"), ("c", 1, 1, "test_all")]
+    table = pd.DataFrame(rows, columns=["name", "is_fake", "n_frame", "set_name"])
+    config = WSDANConfig(datapath=str(tmp_path), train_sets=("train",))
+    training_videos, validation_videos = videos_of_sets(table, tmp_path, config)
+    assert (training_videos.names, validation_videos.names) == (["a"], ["c"])
+    assert "train: 1 listed videos are left out, without crops: b" in capsys.readouterr().out
+    config = WSDANConfig(datapath=str(tmp_path), train_sets=("train", "test_all"))
+    with pytest.raises(DataError, match="1 videos, such as 'c', are in train_sets"):
+        videos_of_sets(table, tmp_path, config)

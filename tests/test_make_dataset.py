@@ -12,18 +12,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from processes import start_stoppable
 
 import make_dataset
-from tests.conftest import ROOT, package_file
 from utils import crops
 from utils.align import align_face
 from utils.crops import Job
+from utils.demo import package_file
 from utils.detection import build_detector
 from utils.extraction import read_batches
 from utils.faces import COLUMNS, read_faces_csv
-from utils.prefetch import Prefetch, Shared
 from utils.video import FrameReader
 
+ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "make_dataset.py"
 
 
@@ -275,13 +276,14 @@ class TestInterruptions:
         for number in range(40):
             shutil.copy(clip, tmp_path / f"{number:02d}.mp4")
         command = [sys.executable, str(SCRIPT), str(tmp_path), str(tmp_path / "out"), "--every", "9"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = start_stoppable(command)
         first = tmp_path / "out" / "00" / "faces.csv"
-        deadline = time.monotonic() + 90
-        while not first.exists() and process.poll() is None and time.monotonic() < deadline:
+        deadline = time.monotonic() + 1800  # as long as a busy machine may take
+        while not first.exists():
+            assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=600)
         assert process.returncode == 130, error
         assert "of 40 are complete; the same command goes on from there" in error and "Traceback" not in error
         assert len(read_faces_csv(first)) == 8  # what was written stays
@@ -289,47 +291,7 @@ class TestInterruptions:
         assert len(list((tmp_path / "out").glob("*/faces.csv"))) < 40
 
 
-class TestStreaming:
-    def test_prefetch_stays_a_bounded_way_ahead(self):
-        produced = []
-
-        def numbers():
-            for number in range(1000):
-                produced.append(number)
-                yield number
-
-        with Prefetch([numbers()], depth=2) as items:
-            got = []
-            for item in items:
-                time.sleep(0.005)
-                assert len(produced) - len(got) <= 5
-                got.append(item)
-                if len(got) == 20:
-                    break
-        assert got == list(range(20)) and len(produced) < 30
-
-    def test_prefetch_passes_errors_on(self):
-        def failing():
-            yield 1
-            raise ZeroDivisionError
-
-        with Prefetch([failing()], depth=2) as items, pytest.raises(ZeroDivisionError):
-            list(items)
-
-    def test_several_generators_share_their_work_and_stop_together(self):
-        def taking(shared):
-            for number in shared:
-                time.sleep(0.001)
-                yield number
-
-        shared = Shared(range(60))
-        with Prefetch([taking(shared) for _ in range(3)], depth=2) as items:
-            got = list(items)
-        assert sorted(got) == list(range(60))
-        endless = Shared(iter(int, 1))
-        with Prefetch([taking(endless) for _ in range(3)], depth=2) as items:
-            assert next(iter(items)) == 0
-
+class TestBatches:
     def test_batches_hold_so_many_frames_and_pixels_across_videos(self, clip, tmp_path):
         for number in range(7):
             cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((50, 100, 3), np.uint8))

@@ -4,10 +4,10 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import package_file
 
 from utils import tracking
 from utils.align import similarity
+from utils.demo import package_file
 from utils.detection import FaceDetector, build_detector
 from utils.faces import Face
 from utils.schemas import SubmissionConfig

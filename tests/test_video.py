@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import package_file
+from utils.demo import package_file
 from utils.errors import MediaError, UserError
 from utils.video import FrameReader, find_media, read_image
 

@@ -5,10 +5,10 @@
     python tools/calibrate.py a.safetensors --list dfdc.json --faces faces --set valid --output b.safetensors
 
 Scoring needs nothing new: the file written beside WEIGHTS (`<name>-calibrated.safetensors`, or --output)
-holds the same network with another last layer, in fp16; its metadata is that of WEIGHTS, and says what it was
-calibrated with. One crop a video counts. Log loss before and after is printed for the faces it was fitted on:
-two numbers are fitted, so it says little about others. Exit codes: 0 written, 1 unusable faces or disk, 2
-usage or unusable weights, 130 Ctrl-C.
+holds the same network with another last layer, in fp16; its metadata is that of WEIGHTS and a note of what
+was done to the logit, in all where WEIGHTS were calibrated before. One crop a video counts. Log loss before
+and after is printed for the faces it was fitted on: two numbers are fitted, so it says little about others.
+Exit codes: 0 written, 1 unusable faces or disk, 2 usage or unusable weights, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -67,6 +67,10 @@ def calibrate(arguments: argparse.Namespace, output: Path) -> int:
         raise WeightsError(f"{arguments.weights}: its metadata names no network (export_weights.py does)")
     net = NETWORKS[network]()
     metadata = load_weights(net, arguments.weights)
+    try:
+        earlier = calibration.Note.read(metadata.get(calibration.METADATA_KEY))
+    except WeightsError as error:
+        raise WeightsError(f"{arguments.weights}: {error}") from None
     preprocess = preprocess_of(network, metadata)
     net.to(device, memory_format=torch.channels_last)
     faces = labelled_faces(arguments.list, arguments.faces, arguments.set, limit=arguments.limit)
@@ -86,12 +90,9 @@ def calibrate(arguments: argparse.Namespace, output: Path) -> int:
         frame_metrics(faces.labels, 1 / (1 + np.exp(-logit.clip(-700, 700))))["log_loss"]
         for logit in (before, after)
     ]
-    metadata["calibrated"] = (
-        f"logit * {found.scale:.4f} + {found.offset:.4f}, fitted on {len(faces)} faces of "
-        f"{arguments.list.name}, set {arguments.set}"
-    )
-    save_weights(net, output, metadata)
-    print(f"{output}: {metadata['calibrated']}\nlog loss {losses[0]:.4f} -> {losses[1]:.4f}")
+    note = earlier.then(found, f"{len(faces)} faces of {arguments.list.name}, set {arguments.set}")
+    save_weights(net, output, metadata | {calibration.METADATA_KEY: str(note)})
+    print(f"{output}: {note}\nlog loss {losses[0]:.4f} -> {losses[1]:.4f}")
     return 0
 
 

@@ -15,7 +15,6 @@ weights, 130 Ctrl-C.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
         raise ConfigError(f"--variants {unknown[0]!r}: there are {', '.join(map(repr, clips.VARIANTS))}")
     config = load_config(arguments.config, SubmissionConfig, arguments.overrides)
     chosen = clips.package_clips()
-    folder = arguments.videos or default_folder()
+    folder = arguments.videos or clips.shared_clips()
     if folder is not None:
         chosen += clips.labelled_clips(folder)
     detector, ensemble = build(config, arguments.device)
@@ -88,12 +87,6 @@ def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
     tables = clips.means_table(rows, labels, variants) + "\n\n"
     tables += clips.spread_table(rows, labels, variants[0])
     return tables, {"labels": labels, "config": as_plain(config), "clips": rows}
-
-
-def default_folder() -> Path | None:
-    """The labelled clips of the shared data, if they are there."""
-    folder = Path(os.environ.get("DFDC_SHARED", ROOT.parent / "shared"), "videos")
-    return folder if (folder / "labels.csv").is_file() else None
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ there t is the projection on the mean feature, scaled to be 1 on average, which 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from utils.errors import DataError
+from utils.errors import DataError, WeightsError
 
 FAKE = 1
 MOST_SCALE = 10.0  # faces that the network tells apart without an error would have an infinite one
+METADATA_KEY = "calibrated"  # under which a weights file holds its note
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,40 @@ class Calibration:
     scale: float
     offset: float
     direction: Tensor | None
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a weights file says of its calibration: all that was done to the logit since training.
+
+    scale, offset: of the logit before any calibration; times: how often it was fitted, fitted_on: on what
+    the last time. Without a bias in the last layer the offset is that of the mean feature.
+    """
+
+    scale: float = 1.0
+    offset: float = 0.0
+    times: int = 0
+    fitted_on: str = ""
+
+    @classmethod
+    def read(cls, text: str | None) -> Note:
+        """The note of a file's metadata; None = it was not calibrated. WeightsError if it isn't one."""
+        if text is None:
+            return cls()
+        number = r"(-?\d+\.\d+)"
+        found = re.fullmatch(rf"logit \* {number} \+ {number}, fitted (?:(\d+) times, last )?on (.*)", text)
+        if found is None:
+            raise WeightsError(f"its metadata's note {METADATA_KEY!r} is none of calibrate.py: {text[:80]!r}")
+        return cls(float(found[1]), float(found[2]), int(found[3] or 1), found[4])
+
+    def then(self, calibration: Calibration, fitted_on: str) -> Note:
+        """The note after one more calibration: a2 (a1 z + c1) + c2."""
+        offset = calibration.scale * self.offset + calibration.offset
+        return Note(calibration.scale * self.scale, offset, self.times + 1, fitted_on)
+
+    def __str__(self) -> str:
+        often = f"{self.times} times, last " if self.times > 1 else ""
+        return f"logit * {self.scale:.4f} + {self.offset:.4f}, fitted {often}on {self.fitted_on}"
 
 
 def last_layer(net: nn.Module) -> nn.Linear:

@@ -6,8 +6,9 @@ face is searched for, so that detection and alignment suffer as well.
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ import pandas as pd
 
 from utils.align import align_face
 from utils.codec import h264_like, jpeg
+from utils.config import ROOT
 from utils.demo import REAL_CLIPS, frame_rate, package_file, write_video
 from utils.detection import FaceDetector
 from utils.ensemble import Ensemble
@@ -66,16 +68,32 @@ VARIANTS = (*CHANGES, MPEG4)
 
 @dataclass(frozen=True)
 class LabelledClip:
-    """A file, its label (1 = fake), and the name by which tables call it."""
+    """A file, its label (1 = fake), its name in tables, and what it was made of ("": a file as it is)."""
 
     path: Path
     label: int
     name: str
+    made_of: str = ""
 
 
-def package_clips() -> list[LabelledClip]:
-    """The real clips with a face that installed packages hold; DataError if one isn't installed."""
-    clips = [(relative, package_file(package, relative)) for package, relative in REAL_CLIPS]
+def shared_folder() -> Path | None:
+    """The folder of shared data that DFDC_SHARED names (default ../shared), if there is one."""
+    folder = Path(os.environ.get("DFDC_SHARED", ROOT.parent / "shared"))
+    return folder if folder.is_dir() else None
+
+
+def shared_clips() -> Path | None:
+    """The folder of labelled clips of the shared data, if there is one."""
+    folder = shared_folder()
+    return folder / "videos" if folder and (folder / "videos" / LABELS).is_file() else None
+
+
+def package_clips(places: Sequence[tuple[str, str]] = REAL_CLIPS) -> list[LabelledClip]:
+    """The real clips with a face that installed packages hold; DataError if one isn't installed.
+
+    places: (module of the package, file inside it).
+    """
+    clips = [(relative, package_file(package, relative)) for package, relative in places]
     return [LabelledClip(path, 0, path.name) for relative, path in clips if "no_face." not in relative]
 
 

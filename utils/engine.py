@@ -1,7 +1,7 @@
 """What both training scripts do: start, resume, train, validate, save, stop.
 
 A recipe builds a `Task`, in which everything lies that differs between networks; a config is a
-`TrainingConfig`. See utils/xception_recipe.py and utils/wsdan_recipe.py.
+`TrainingConfig`. See utils/task.py, utils/xception_recipe.py and utils/wsdan_recipe.py.
 """
 
 from __future__ import annotations
@@ -10,68 +10,24 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from utils import distributed
 from utils.averaging import AveragedWeights
 from utils.config import as_plain, describe
-from utils.datasets import EpochBatches, FaceDataset, make_loader, validation_batches
+from utils.datasets import make_loader
 from utils.device import pick_device
+from utils.epochs import EpochBatches, validation_batches
 from utils.errors import DataError, WeightsError
 from utils.lists import Videos, find_videos, limit_videos
 from utils.runs import Position, RunFolder, Stopped, StopRequest, restore, resume_path, snapshot
 from utils.schedule import learning_rate
 from utils.schemas import TrainingConfig
-from utils.training import Step, Tally, evaluate, train_one_epoch
-
-
-class Task(Protocol):
-    """A network, its data, and how it learns.
-
-    arch: name for checkpoints; sample_keys: config keys that decide which samples a step sees; drop_last:
-    whether samples that fill no batch are left out; kept_name: name of the checkpoint of epoch {epoch}.
-    """
-
-    arch: str
-    sample_keys: tuple[str, ...]
-    drop_last: bool
-    kept_name: str
-    model: nn.Module
-    train_set: FaceDataset
-    valid_set: FaceDataset
-    valid_indices: np.ndarray
-
-    def epoch_order(self, epoch: int) -> np.ndarray:
-        """The training samples of an epoch, in order."""
-
-    def take_step(self, parallel: nn.Module, images: Tensor, labels: Tensor) -> Step:
-        """Loss of a batch; `parallel` is the model, wrapped for several processes."""
-
-    def predict(self, model: nn.Module, images: Tensor) -> dict[str, Tensor]:
-        """Logits (B, 2) of each predictor by the prefix of its metrics; "" is the one that is scored with.
-
-        model: the network, maybe with averaged weights.
-        """
-
-    def end_epoch(self) -> None:
-        """What changes after each epoch."""
-
-    def describe(self) -> list[str]:
-        """Lines for the report at the start."""
-
-    def state(self, position: Position, rate: float) -> dict[str, Any]:
-        """What a checkpoint holds of this task alone."""
-
-    def load_state(self, checkpoint: dict[str, Any]) -> None:
-        """Take back what `state` gave, or what the published code gave; KeyError or the like if it can't."""
-
-
-Build = Callable[[TrainingConfig, torch.device, bool], Task]
+from utils.task import Build, Task
+from utils.training import Tally, evaluate, train_one_epoch
 
 
 def train(config: TrainingConfig, build: Build) -> int:

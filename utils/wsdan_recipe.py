@@ -29,7 +29,7 @@ def train(config: WSDANConfig) -> int:
 
 
 class WSDANTask:
-    """WS-DAN with its four losses and feature centres; see `engine.Task`. Errors as of `engine.train`."""
+    """WS-DAN with its four losses and feature centres; see `task.Task`. Errors as of `engine.train`."""
 
     kept_name = "ckpt_{epoch}.pth"
     drop_last = False  # as published

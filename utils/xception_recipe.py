@@ -11,7 +11,8 @@ from models import xception
 from utils import engine
 from utils.augment import augmentation
 from utils.checkpoint import load_pretrained, load_weights, read_state_dict
-from utils.datasets import FaceDataset, epoch_order, sample_counts
+from utils.datasets import FaceDataset, sample_counts
+from utils.epochs import epoch_order
 from utils.errors import DataError
 from utils.lists import read_list
 from utils.runs import Position
@@ -25,7 +26,7 @@ def train(config: XceptionConfig) -> int:
 
 
 class XceptionTask:
-    """Xception with cross entropy on random frames; see `engine.Task`. Errors as of `engine.train`."""
+    """Xception with cross entropy on random frames; see `task.Task`. Errors as of `engine.train`."""
 
     arch = "xception"
     kept_name = "ckpt-{epoch}.pth"
