@@ -47,6 +47,9 @@ class SubmissionConfig:
     track: search near the last face, at the frame's own scale; detect_size is then for looking where it is.
     precision: "auto" = the classifiers in bf16 or fp16 where the device is fast in it, all else in fp32.
     frame_stride n: frames n-1, 2n-1, ... are judged, until face_limit faces are found.
+    flip: mean of the probabilities of a face and of its mirror image, at twice the time. attention_crop: of
+    WS-DAN members, mean of the logits of the raw forward and of its attention crop, at twice their time, as
+    published validation has it. Published scoring has neither.
     ensemble: (network, weights file, weight) each; the weights sum to 1. Only scoring needs it.
     A file or command line may also say `speed`, which stands for the keys in PRESETS; a key given beside it
     has its own value.
@@ -70,6 +73,8 @@ class SubmissionConfig:
     face_limit: int = 25
     precision: str = "fp32"
     batch_size: int = 25
+    flip: bool = False
+    attention_crop: bool = False
     ensemble: list[tuple[str, str, float]] = field(default_factory=list, metadata={"path_at": 1})
 
     def __post_init__(self) -> None:
