@@ -231,6 +231,7 @@ def test_shipped_submission_configs(name, networks):
     config = load_config(ROOT / "submission-conf" / f"{name}.py", SubmissionConfig)
     assert len(config.ensemble) == networks
     assert (config.frame_stride, config.face_limit) == (10, 25)
+    assert (config.flip, config.attention_crop) == (False, False)
 
 
 def test_the_published_ensemble():

@@ -109,16 +109,19 @@ def test_the_tool_measures_a_list(face, tmp_path, capsys):
     faces = ["--list", str(tmp_path / "dfdc.json"), "--faces", str(tmp_path / "faces")]
     common = ["--config", str(config), *faces]
     output = tmp_path / "out" / "robust"
-    assert tool.main([*common, "--set", "valid", "--corruptions", "jpeg", "--output", str(output)]) == 0
+    changes = ["--corruptions", "jpeg", "flip=True", "--output", str(output)]
+    assert tool.main([*common, "--set", "valid", *changes]) == 0
     said = capsys.readouterr().out
     assert "set valid of dfdc.json: 2 real and 2 fake faces" in said and "| JPEG quality 50 |" in said
     assert said.strip() in (tmp_path / "out" / "robust.md").read_text()
     data = json.loads((tmp_path / "out" / "robust.json").read_text())
     assert data["command"].startswith("python tools/measure_faces.py --config")
+    assert (data["config"]["flip"], data["config"]["attention_crop"]) == (True, False)
     assert set(data["figures"]) == {"plain", *(f"JPEG quality {quality}" for quality in (75, 50, 25))}
     for code, said, arguments in (
         (2, "no-conf.py", ["--config", "no-conf.py", *common[2:], "--set", "valid"]),
         (2, "--corruptions rain: there are", [*common, "--set", "valid", "--corruptions", "rain"]),
+        (2, "did you mean 'flip'", [*common, "--set", "valid", "flips=True"]),
         (1, "no video of set 'val'", common),
     ):
         assert tool.main(arguments) == code

@@ -1,4 +1,4 @@
-"""The ensemble: the reference's numbers, the weighted mean, and what it is built from."""
+"""The ensemble: the reference's numbers, the weighted mean, views of a face, and what it is built from."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,13 @@ from fill import fill
 from small_config import SMALL, write_weights
 from torch import nn
 
+from utils.attention import attention_crop
 from utils.ensemble import NETWORKS, Ensemble, Member, build_ensemble
 from utils.errors import ConfigError, WeightsError
+from utils.onnx_runtime import OnnxNet
 from utils.preprocess import PUBLISHED, Preprocess
 from utils.schemas import SubmissionConfig
+from utils.wsdan_recipe import WSDANTask
 
 PLAIN = Preprocess(320, (0.0,) * 3, (1.0,) * 3)  # pixels / 255
 
@@ -79,6 +82,63 @@ def test_bf16_stays_near_fp32():
     exact, fast = (Ensemble([Member(net, SMALL, 1.0)], "cpu", p).predict(images) for p in ("fp32", "bf16"))
     np.testing.assert_allclose(fast, exact, atol=0.05)
     assert not np.array_equal(fast, exact)
+
+
+def test_flip_is_the_mean_of_a_face_and_its_mirror_image():
+    windowed = Preprocess(96, (0.5,) * 3, (0.5,) * 3, (60, 100, 244, 268))  # not in the middle
+    net = fill(NETWORKS["xception"]())
+    plain, flipped = (Ensemble([Member(net, windowed, 1.0)], flip=flip) for flip in (False, True))
+    images = np.random.default_rng(3).integers(0, 256, (3, 320, 320, 3), dtype=np.uint8)
+    mirrored = np.ascontiguousarray(images[:, :, ::-1])
+    both = plain.predict(images), plain.predict(mirrored)
+    assert np.abs(both[0] - both[1]).min() > 1e-4
+    np.testing.assert_allclose(flipped.predict(images), np.mean(both, axis=0), atol=1e-6)
+    np.testing.assert_allclose(flipped.predict(mirrored), flipped.predict(images), atol=1e-9)
+
+
+def test_attention_crop_is_the_second_predictor_of_validation():
+    """Logits averaged, theta 0.1 and padding 0.05 of the mean map (SPEC, "WS-DAN training")."""
+    net, seen, images, inputs = one_map_wsdan()
+    with torch.no_grad():
+        raw, _, mean_map = net(inputs)
+        logits = (raw + net(attention_crop(inputs, mean_map, 0.1, 0.05))[0]) / 2
+        validated = WSDANTask.predict(None, net, inputs)["with_crop_"]
+    assert torch.equal(validated, logits)
+    members = [Member(net, seen, 1.0)]
+    plain, with_crop = (Ensemble(members, attention_crop=crop).predict(images) for crop in (False, True))
+    np.testing.assert_allclose(plain, raw.double().softmax(dim=1)[:, 1], rtol=1e-4)
+    np.testing.assert_allclose(with_crop, logits.double().softmax(dim=1)[:, 1], rtol=1e-4)
+    assert np.abs(with_crop / plain - 1).min() > 1e-3
+    onnx = [Member(OnnxNet(net, inputs[:1]), seen, 1.0)]
+    np.testing.assert_allclose(Ensemble(onnx, attention_crop=True).predict(images), with_crop, rtol=1e-3)
+
+
+def one_map_wsdan():
+    """A WS-DAN that attends to a part of these images, what it sees of a face, the images, and its inputs."""
+    net = fill(NETWORKS["wsdan-xception"](), 2.0)
+    seen = Preprocess(160, (0.5,) * 3, (0.5,) * 3)
+    images = np.full((2, 320, 320, 3), 128, np.uint8)  # grey, with texture in a part
+    images[:, 20:120, 30:150] = np.random.default_rng(4).integers(0, 256, (2, 100, 120, 3), dtype=np.uint8)
+    inputs = seen.batch(torch.from_numpy(images))
+    with torch.no_grad():
+        # one map, high in a part of the picture: with these weights all maps are high everywhere
+        maps = net.attentions.conv(net.feature_maps(inputs))  # (B, M, h, w)
+        highest, spread = maps.amax(dim=(2, 3)).amin(dim=0), maps.std(dim=(0, 2, 3))  # (M,)
+        net.attentions.bn.running_mean.copy_(highest - 0.1 * spread)
+        net.attentions.bn.weight[1:], net.attentions.bn.bias[:] = 0, 0
+    return net, seen, images, inputs
+
+
+def test_views_are_asked_for_in_a_config_and_only_wsdan_has_an_attention_crop(tmp_path):
+    path = write_weights(tmp_path / "w.safetensors")
+    config = SubmissionConfig(ensemble=[("xception", str(path), 1.0)], flip=True, attention_crop=True)
+    asked = build_ensemble(config)
+    assert asked.flip and asked.attention_crop
+    images = np.random.default_rng(5).integers(0, 256, (2, 320, 320, 3), dtype=np.uint8)
+    assert np.array_equal(asked.predict(images), Ensemble(asked.members, flip=True).predict(images))
+    default = Ensemble(asked.members)
+    assert not default.flip and not default.attention_crop
+    assert not np.allclose(asked.predict(images), default.predict(images), atol=1e-6)
 
 
 @pytest.mark.parametrize("weights", [(0.5, 0.4), (1.0, 1.0), ()])

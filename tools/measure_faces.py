@@ -3,12 +3,13 @@
     python tools/measure_faces.py --list output/lists/dfdc-data.csv --faces output/faces --set val
     python tools/measure_faces.py --list output/lists/dfdc-data.csv --faces output/faces --set val \\
         --corruptions all --limit 1000 --output output/robustness
-    python tools/measure_faces.py --config conf.py --list dfdc.json --faces faces --set valid
+    python tools/measure_faces.py --config conf.py --list dfdc.json --faces faces --set valid flip=True
 
 Prints a Markdown table of AUC, log loss, balanced log loss, accuracy and the share of real faces called fake:
 of the faces as they are, and under each corruption of utils/corruptions.py at three strengths. --output NAME
 also writes NAME.md and NAME.json (figures, config, command). One crop a video counts unless --per-video says
-more. Exit codes: 0 done, 1 unusable faces or disk, 2 usage, config or weights, 130 Ctrl-C.
+more. key=value changes the config. Exit codes: 0 done, 1 unusable faces or disk, 2 usage, config or weights,
+130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
     parser.add_argument("--config", type=Path, default=ROOT / "submission-conf/bundled.py",
                         help="submission config; default: submission-conf/bundled.py")  # fmt: skip
     parser.add_argument("--list", type=Path, required=True, help="dfdc-data.csv or dfdc.json")
@@ -37,7 +39,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the drawn videos and the damage")
     parser.add_argument("--output", type=Path, metavar="NAME", help="write NAME.md and NAME.json as well")
     parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
+    # what follows --corruptions and holds a "=" belongs to the config
+    arguments.overrides += [name for name in arguments.corruptions if "=" in name]
+    arguments.corruptions = [name for name in arguments.corruptions if "=" not in name]
     if arguments.per_video < 1 or (arguments.limit is not None and arguments.limit < 2) or arguments.seed < 0:
         parser.error("--per-video must be at least 1, --limit at least 2, --seed at least 0")
     return arguments
@@ -67,7 +72,7 @@ def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
     unknown = [kind for kind in kinds if kind not in CORRUPTIONS]
     if unknown:
         raise ConfigError(f"--corruptions {unknown[0]}: there are all, {', '.join(CORRUPTIONS)}")
-    config = load_config(arguments.config, SubmissionConfig)
+    config = load_config(arguments.config, SubmissionConfig, arguments.overrides)
     ensemble = build_ensemble(config, pick_device(arguments.device))
     faces = labelled_faces(
         arguments.list, arguments.faces, arguments.set, arguments.per_video, arguments.limit, arguments.seed

@@ -8,7 +8,7 @@ crops at theta 0.1 with padding 0.05. No gradient flows through boxes and masks.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 CROP_THETA, CROP_PADDING = (0.4, 0.6), 0.1
@@ -84,6 +84,17 @@ def _stretch(images: Tensor, start: Tensor, end: Tensor, dim: int) -> Tensor:
     low = torch.take_along_dim(images, first, dim)
     high = torch.take_along_dim(images, second, dim)
     return low * (1 - weight) + high * weight
+
+
+def logits_with_crop(net: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (B, K) of a WS-DAN's raw forward, and their mean with those of the attention crop, float32.
+
+    As published validation has it: logits are averaged, not probabilities, and the crop is that of the mean
+    map. net: in eval mode; images (B, 3, H, W), normalised.
+    """
+    raw, _, attention = net(images)
+    crop = net(attention_crop(images, attention, VALIDATION_THETA, VALIDATION_PADDING))[0]
+    return raw, (raw.float() + crop.float()) / 2
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from utils.align import TEMPLATE
-from utils.extent import extent_mask
+from utils.extent import common_extent, extent_mask
 
 # Outlines in the aligned face, x left of its middle (160) and y; each is mirrored to the other side.
 _JAW = ((-62, 150), (-59, 180), (-51, 213), (-34, 243), (-14, 261))
@@ -29,7 +29,6 @@ JITTER = 3.5  # pixels, deviation of an outline's points
 ELASTIC = (3, 7), 6.0  # cells of the displacement grid (from, to), largest deviation in pixels
 MAX_SHIFT, MAX_SCALE = (0.03, 0.015), 0.05  # of the source: shares of FACE_WIDTH in x and y; section 3.1
 FACE_WIDTH = 168
-MARGIN = 3  # pixels from the picture's edge, which the warp left half black
 LEAST = 0.15  # share of the outline's area that must lie inside the picture
 
 
@@ -47,10 +46,11 @@ def self_blended(
     source = cv2.warpAffine(
         source, shift, face.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    mask = blending_mask(inside_of(face, shift), landmarks, rng)
+    extent = extent_mask(face)
+    mask = blending_mask(common_extent(extent, extent, shift), landmarks, rng)
     weight = mask[..., None] * np.float32(rng.choice(SHARES))
     blended = (source * weight + target * (1 - weight)).round().astype(np.uint8)
-    return cv2.copyTo(blended, extent_mask(face), np.zeros_like(face)), mask
+    return cv2.copyTo(blended, extent, np.zeros_like(face)), mask
 
 
 def different_copies(face: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -95,15 +95,6 @@ def source_shift(rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
     scale = rng.uniform(1 - MAX_SCALE, 1 + MAX_SCALE, 2)
     move = rng.uniform(-1, 1, 2) * MAX_SHIFT * np.array(FACE_WIDTH)
     return np.column_stack([np.diag(scale), centre - scale * centre + move])
-
-
-def inside_of(face: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """255 where the face and its shifted copy both have a picture, MARGIN pixels from its edge: (S, S)."""
-    extent = extent_mask(face)
-    moved = cv2.warpAffine(extent, shift, extent.shape[::-1], flags=cv2.INTER_NEAREST,
-                           borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
-    kernel = np.ones((2 * MARGIN + 1,) * 2, np.uint8)
-    return cv2.erode(extent & moved, kernel, borderValue=255)
 
 
 def blending_mask(inside: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:

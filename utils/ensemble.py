@@ -1,7 +1,8 @@
 """The classifiers of a submission, and the weighted mean of what they say about a face.
 
 Published: 0.2 Xception + 0.7 WS-DAN/Xception + 0.1 WS-DAN/EfficientNet-b3, each the softmax of class 1
-(fake) of the plain forward, without attention cropping.
+(fake) of the plain forward, without attention cropping. Two more views of a face are ours to ask for: its
+mirror image, and WS-DAN's attention crop.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models import WSDAN, xception
+from utils.attention import logits_with_crop
 from utils.checkpoint import load_weights
 from utils.device import autocast, pick_precision, to_device
 from utils.errors import ConfigError, WeightsError
@@ -43,17 +45,25 @@ class Ensemble:
     """Judges aligned faces: `predict` is the weighted mean over the members' probabilities.
 
     members: their weights sum to 1, else ConfigError; device: where the networks are moved to;
-    precision: "fp32", or "bf16" | "fp16" for autocast, or "auto" (see `utils.device.pick_precision`).
+    precision: "fp32", or "bf16" | "fp16" for autocast, or "auto" (see `utils.device.pick_precision`);
+    flip: mean of the probabilities of a face and of its mirror image; attention_crop: a WS-DAN member's
+    logits are the mean of its raw forward's and its attention crop's, as in published validation.
     """
 
     def __init__(
-        self, members: Sequence[Member], device: torch.device | str = "cpu", precision: str = "fp32"
+        self,
+        members: Sequence[Member],
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
+        flip: bool = False,
+        attention_crop: bool = False,
     ) -> None:
         total = sum(member.weight for member in members)
         if abs(total - 1) > 1e-6:
             raise ConfigError(f"ensemble: the weights of its networks must sum to 1; they sum to {total:g}")
         self.device = torch.device(device)
         self.precision = pick_precision(self.device, precision)
+        self.flip, self.attention_crop = flip, attention_crop
         self.members = list(members)
         for member in self.members:
             # channels_last computes the same, about twice as fast on a CPU.
@@ -68,18 +78,30 @@ class Ensemble:
         if len(faces) == 0:
             return np.zeros(0)
         pixels = to_device(np.ascontiguousarray(faces), self.device)  # (B, 320, 320, 3)
-        probability = torch.zeros(len(faces), dtype=torch.float64, device=self.device)
-        for member in self.members:
-            probability += member.weight * self._fake_probability(member, pixels)
+        probability = self._mean_of_members(pixels)
+        if self.flip:
+            probability = (probability + self._mean_of_members(pixels.flip(2))) / 2
         return probability.cpu().numpy()
+
+    def _mean_of_members(self, pixels: Tensor) -> Tensor:
+        """(B, 320, 320, 3) uint8 -> (B,) float64, the members' weighted mean."""
+        return sum(member.weight * self._fake_probability(member, pixels) for member in self.members)
 
     def _fake_probability(self, member: Member, pixels: Tensor) -> Tensor:
         """(B, 320, 320, 3) uint8 -> (B,) float64, softmax of class 1 of one network."""
-        images = member.preprocess.batch(pixels)  # (B, 3, S, S)
+        images = member.preprocess.batch(pixels).contiguous(memory_format=torch.channels_last)  # (B, 3, S, S)
         with autocast(self.device, self.precision):
-            output = member.net(images.contiguous(memory_format=torch.channels_last))
-        logits = output[0] if isinstance(output, tuple) else output  # WS-DAN also returns its features
+            if self.attention_crop and _attends(member.net):
+                logits = logits_with_crop(member.net, images)[1]
+            else:
+                output = member.net(images)
+                logits = output[0] if isinstance(output, tuple) else output  # WS-DAN has features as well
         return logits.double().softmax(dim=1)[:, FAKE]
+
+
+def _attends(net: nn.Module) -> bool:
+    """Whether it is a WS-DAN, which gives an attention map; the other networks give logits alone."""
+    return isinstance(net, WSDAN) or (isinstance(net, OnnxNet) and net.is_tuple)
 
 
 def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu") -> Ensemble:
@@ -109,4 +131,5 @@ def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu")
         if onnx:
             net = OnnxNet(net, torch.zeros(1, 3, preprocess.size, preprocess.size))
         members.append(Member(net, preprocess, weight))
-    return Ensemble(members, device, "fp32" if onnx else config.precision)
+    precision = "fp32" if onnx else config.precision
+    return Ensemble(members, device, precision, config.flip, config.attention_crop)

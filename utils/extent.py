@@ -8,6 +8,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+MARGIN = 3  # pixels from the picture's edge, which the warp left half black
+
 
 def extent_hull(face: np.ndarray) -> np.ndarray | None:
     """Corners (N, 2) int32, x, y, of the convex hull of all that isn't black in a (H, W, 3) uint8 face.
@@ -32,6 +34,19 @@ def extent_mask(face: np.ndarray) -> np.ndarray:
     if hull is not None:
         cv2.fillConvexPoly(mask, hull, 255)
     return mask
+
+
+def common_extent(extent: np.ndarray, other: np.ndarray, move: np.ndarray) -> np.ndarray:
+    """255 where a face and another, moved one both have a picture, MARGIN pixels from its edge: (H, W) uint8.
+
+    extent, other: their masks, of `extent_mask`; move: the (2, 3) matrix from the other's pixels to the
+    face's. The edge of the image is no edge of the picture.
+    """
+    moved = cv2.warpAffine(
+        other, move, extent.shape[::-1], flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+    )
+    kernel = np.ones((2 * MARGIN + 1,) * 2, np.uint8)
+    return cv2.erode(extent & moved, kernel, borderValue=255)
 
 
 def continued(face: np.ndarray, border: int = cv2.BORDER_REFLECT_101, rim: int = 2) -> np.ndarray:

@@ -49,6 +49,9 @@ class SubmissionConfig:
     precision: "auto" = the classifiers in bf16 or fp16 where the device is fast in it, all else in fp32.
     runtime: what computes the classifiers, "torch" or, on a CPU and in fp32, "onnxruntime".
     frame_stride n: frames n-1, 2n-1, ... are judged, until face_limit faces are found.
+    flip: mean of the probabilities of a face and of its mirror image, at twice the time. attention_crop: of
+    WS-DAN members, mean of the logits of the raw forward and of its attention crop, at twice their time, as
+    published validation has it. Published scoring has neither.
     ensemble: (network, weights file, weight) each; the weights sum to 1. Only scoring needs it.
     A file or command line may also say `speed`, which stands for the keys in PRESETS; a key given beside it
     has its own value.
@@ -73,6 +76,8 @@ class SubmissionConfig:
     precision: str = "fp32"
     runtime: str = "torch"
     batch_size: int = 25
+    flip: bool = False
+    attention_crop: bool = False
     ensemble: list[tuple[str, str, float]] = field(default_factory=list, metadata={"path_at": 1})
 
     def __post_init__(self) -> None:

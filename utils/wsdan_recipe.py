@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models import WSDAN
 from utils import distributed, engine
-from utils.attention import VALIDATION_PADDING, VALIDATION_THETA, attention_crop
+from utils.attention import logits_with_crop
 from utils.augment import augmentation
 from utils.checkpoint import load_pretrained, load_weights, read_state_dict
 from utils.datasets import ScheduledFaces
@@ -62,10 +62,8 @@ class WSDANTask:
 
     def predict(self, model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         """Logits (B, 2) of the raw forward, and of its mean with that of the attention crop."""
-        raw, _, attention = model(images)
-        crops = attention_crop(images, attention, VALIDATION_THETA, VALIDATION_PADDING)
-        crop = model(crops)[0]
-        return {"": raw, "with_crop_": (raw.float() + crop.float()) / 2}
+        raw, with_crop = logits_with_crop(model, images)
+        return {"": raw, "with_crop_": with_crop}
 
     def end_epoch(self) -> None:
         """The centres grow."""
