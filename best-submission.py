@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.command import is_out_of_memory, run
+from utils.command import is_out_of_memory, memory_errors, run
 
 if TYPE_CHECKING:  # what is heavy is imported after the arguments are read, so that --help is quick
     from collections.abc import Callable, Iterator
@@ -133,7 +133,7 @@ def judge(
             bar.update()
     except KeyboardInterrupt:
         return True
-    except (RuntimeError, MemoryError) as error:
+    except memory_errors() as error:
         if not is_out_of_memory(error):
             raise
         raise UserError("memory ran out; go on with --resume and a smaller batch_size=...") from None

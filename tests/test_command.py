@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from utils.command import run
@@ -30,6 +31,8 @@ def raising(error: BaseException):
         (MemoryError(), 1, "error: memory ran out"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "error: memory ran out"),
         (RuntimeError("CUDA out of memory. Tried to allocate"), 1, "error: memory ran out"),
+        (RuntimeError("std::bad_alloc"), 1, "error: memory ran out"),
+        (cv2.error("(-4:Insufficient memory) Failed to allocate 8294400 bytes"), 1, "error: memory ran out"),
         (KeyboardInterrupt(), 130, "what was done stays"),
     ],
 )
@@ -39,7 +42,9 @@ def test_what_a_user_can_cause_is_a_line_and_a_status(capsys, error, status, lin
     assert said.err.startswith(line) and said.err.count("\n") == 1 and not said.out
 
 
-@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("name"), AssertionError()])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shapes differ"), cv2.error("(-215) !empty()"), KeyError("name"), AssertionError()]
+)
 def test_a_defect_keeps_its_traceback(error):
     with pytest.raises(type(error)):
         run(raising(error))
@@ -61,6 +66,32 @@ def test_a_reader_that_leaves_is_no_traceback():
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=60) == 1
+
+
+@pytest.mark.parametrize("errors", [subprocess.PIPE, subprocess.STDOUT], ids=["stdout", "2>&1"])
+@pytest.mark.parametrize("first", ["stdout", "stderr"])
+def test_a_pipe_of_both_streams_breaks_without_a_trace(errors, first):
+    code = "import sys; from utils.command import run\n"
+    code += f"def work():\n    print('a line', file=sys.{first})\n    print('another')\n    return 0\n"
+    code += "sys.stdin.read()\nsys.exit(run(work))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+    ) as process:
+        process.stdout.close()
+        process.stdin.close()  # from here on it writes
+        said = process.stderr.read() if errors == subprocess.PIPE else b""
+        assert said == (b"a line\n" if first == "stderr" and said else b"")
+        assert process.wait(timeout=60) == 1
+
+
+def test_scoring_into_a_closed_pipe_ends_at_once_and_quietly(clip, tmp_path):
+    """`python best-submission.py clip.mp4 | true`."""
+    command = [sys.executable, str(ROOT / "best-submission.py"), str(clip), "--output", "o.csv"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_standard_output_that_was_never_open_is_no_traceback():

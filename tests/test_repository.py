@@ -47,7 +47,7 @@ def is_skipped(folder):
 def text_files():
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if not is_skipped(Path(folder, name))]
-        for name in names:
+        for name in sorted(set(names) - SKIPPED):  # .git is a file in a worktree
             path = Path(folder) / name
             if path.suffix in TEXT_SUFFIXES and path.stat().st_size < 1_000_000:
                 yield path

@@ -25,22 +25,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="where the files lie; default: the table's folder")
     arguments = parser.parse_args(argv)
 
-    from utils.errors import DataError
+    from utils.command import run
+
+    return run(lambda: check_all(arguments.table, arguments.folder or arguments.table.parent))
+
+
+def check_all(table: Path, folder: Path) -> int:
+    """Say of every file of the table how it is; exit status. ConfigError for a broken table."""
+    from utils.errors import ConfigError, DataError
     from utils.weights_table import check, read_table
 
     try:
-        entries = read_table(arguments.table)
+        entries = read_table(table)
     except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        raise ConfigError(str(error)) from None
     fine = True
-    try:
-        for entry in entries:
-            status = check(entry, arguments.folder or arguments.table.parent)
-            print(status.line(), flush=True)
-            fine &= status.fine
-    except KeyboardInterrupt:
-        return 130
+    for entry in entries:
+        status = check(entry, folder)
+        print(status.line())
+        fine &= status.fine
     return 0 if fine else 1
 
 

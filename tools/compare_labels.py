@@ -18,6 +18,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from utils.command import run  # noqa: E402
+from utils.errors import DataError  # noqa: E402
+
 MOST_ROWS = 50
 
 
@@ -29,25 +32,28 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("labels", type=Path, help="table filename,label with label 1 = fake")
     parser.add_argument("submission", type=Path, help="table that best-submission.py wrote")
     args = parser.parse_args(argv)
+    return run(lambda: compare(args.labels, args.submission))
+
+
+def compare(labels_path: Path, submission: Path) -> int:
+    """Print the table; exit status. Raises DataError and OSError."""
     try:
-        labels = read_table(args.labels)
-        if not set(labels.values()) <= {0, 1}:
-            raise ValueError(f"{args.labels}: a label must be 0 (real) or 1 (fake)")
-        scores = read_table(args.submission)
-        not_judged = read_reasons(args.submission.with_name(args.submission.stem + ".errors.csv"))
-    except (OSError, ValueError, csv.Error) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        labels, scores = read_table(labels_path), read_table(submission)
+        not_judged = read_reasons(submission.with_name(submission.stem + ".errors.csv"))
+    except csv.Error as error:
+        raise DataError(f"{labels_path} or {submission} can't be read as CSV: {error}") from None
+    if not set(labels.values()) <= {0, 1}:
+        raise DataError(f"{labels_path}: a label must be 0 (real) or 1 (fake)")
     print(comparison(labels, scores, not_judged))
     return 0
 
 
 def read_table(path: Path) -> dict[str, float]:
-    """The labels of a table `filename,label`, in 0..1; ValueError naming file and line if it is another."""
+    """The labels of a table `filename,label`, in 0..1; DataError naming file and line if it is another."""
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
         if reader.fieldnames is None or not {"filename", "label"} <= set(reader.fieldnames):
-            raise ValueError(f"{path} has no columns filename,label")
+            raise DataError(f"{path} has no columns filename,label")
         table = {}
         for row in reader:
             try:
@@ -55,7 +61,7 @@ def read_table(path: Path) -> dict[str, float]:
                 if not 0 <= table[row["filename"]] <= 1:
                     raise ValueError
             except (TypeError, ValueError):
-                raise ValueError(
+                raise DataError(
                     f"{path}, line {reader.line_num}: label {row['label']!r} is no number in 0..1"
                 ) from None
     return table

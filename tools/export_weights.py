@@ -28,17 +28,15 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.output.suffix != ".safetensors":
         parser.error(f"{arguments.output}: must end in .safetensors")
 
-    from utils.errors import WeightsError
+    from utils.command import run
 
-    try:
-        metadata = export(arguments.checkpoint, arguments.output)
-    except WeightsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB")
+    return run(lambda: write(arguments.checkpoint, arguments.output))
+
+
+def write(checkpoint: Path, output: Path) -> int:
+    """Write the weights, and say what they are; exit status. Errors as of `export`."""
+    metadata = export(checkpoint, output)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
     for key, value in metadata.items():
         print(f"  {key}: {value}")
     return 0

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from utils.errors import ConfigError, UserError, WeightsError
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Insufficient memory", "bad_alloc")
+
 
 def run(work: Callable[[], int], interrupted: str = "interrupted") -> int:
     """The exit status of `work`; 130 for Ctrl-C, after the line `interrupted`.
@@ -28,11 +30,11 @@ def run(work: Callable[[], int], interrupted: str = "interrupted") -> int:
     except UserError as error:
         return fail(str(error), 2 if isinstance(error, ConfigError | WeightsError) else 1)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains again when it flushes at the end
+        drop_unread()
         return 1
     except OSError as error:
         return fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
-    except (MemoryError, RuntimeError) as error:
+    except memory_errors() as error:
         if not is_out_of_memory(error):
             raise
         return fail("memory ran out; try a smaller batch_size=...", 1)
@@ -41,13 +43,29 @@ def run(work: Callable[[], int], interrupted: str = "interrupted") -> int:
         return 130
 
 
+def drop_unread() -> None:
+    """Send to nowhere what a broken pipe didn't take, or Python complains of it when it ends."""
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):  # both, where 2>&1 made them one
+        try:
+            if stream is not None:
+                stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
 def fail(reason: str, status: int) -> int:
     """Say why, and give back the exit status."""
     print(f"error: {reason}", file=sys.stderr)
     return status
 
 
+def memory_errors() -> tuple[type[BaseException], ...]:
+    """What may mean that memory ran out; `is_out_of_memory` tells. For an `except`, which asks only then."""
+    cv2 = sys.modules.get("cv2")  # loaded by what needs it
+    return (MemoryError, RuntimeError, *([cv2.error] if cv2 else []))
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: the CPU's, of which torch only says so in words, or a GPU's."""
+    """Whether memory ran out: the CPU's, of which torch and OpenCV only say so in words, or a GPU's."""
     words = str(error)
-    return isinstance(error, MemoryError) or "can't allocate memory" in words or "out of memory" in words
+    return isinstance(error, MemoryError) or any(phrase in words for phrase in OUT_OF_MEMORY)
