@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import package_file
 
 from utils import demo, swapping
 from utils.align import align_face, similarity
+from utils.demo import package_file
 from utils.extent import extent_mask
 
 
