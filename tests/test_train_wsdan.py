@@ -17,6 +17,7 @@ from fill import fill
 from processes import run_processes
 from torch import nn
 from torch.nn.functional import normalize
+from training_runs import assert_equal, log_of, one_thread
 
 from models import WSDAN, xception
 from models.wsdan import AttentionMaps
@@ -76,15 +77,8 @@ def config(data: Path, save_dir: Path, **changes) -> WSDANConfig:
 def tiny(monkeypatch):
     """The recipe with the small network, on one thread."""
     monkeypatch.setattr(recipe, "WSDAN", TinyWSDAN)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def log_of(save_dir: Path) -> list[dict]:
-    rows = [json.loads(line) for line in (save_dir / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if "second" not in key} for row in rows]
+    with one_thread():
+        yield
 
 
 def script():
@@ -104,18 +98,6 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert_equal(a[part], b[part])
     assert_equal(a["optimizer"], b["optimizer"])
     assert log_of(one) == log_of(other)
-
-
-def assert_equal(a, b) -> None:
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_equal(a[key], b[key])
-    elif isinstance(a, list):
-        for one, another in zip(a, b, strict=True):
-            assert_equal(one, another)
-    else:
-        assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
 def test_the_script_end_to_end(data, tmp_path):

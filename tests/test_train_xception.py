@@ -1,10 +1,7 @@
-"""Training: the script end to end, and a stopped run that goes on as if it had not been stopped."""
+"""Xception training: the script end to end, what it starts and goes on from, the published config."""
 
 import importlib.util
-import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,85 +11,29 @@ import numpy as np
 import pytest
 import torch
 from fill import fill
-from processes import run_processes
-from torch import nn
+from training_runs import TinyNet, config, keys, log_of, one_thread, write_faces
 
 from models import xception
-from utils import engine, runs, training
 from utils import xception_recipe as recipe
 from utils.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from utils.config import load_config
-from utils.datasets import FaceDataset
-from utils.errors import ConfigError, DataError, WeightsError
+from utils.errors import ConfigError, WeightsError
 from utils.schemas import XceptionConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class TinyNet(nn.Module):
-    """Stands in for Xception where only the machinery around it is tested."""
-
-    def __init__(self, num_classes: int = 2):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 8, 5, stride=4)
-        self.bn1 = nn.BatchNorm2d(8)
-        self.last_linear = nn.Linear(8, num_classes)
-
-    def forward(self, x):
-        return self.last_linear(torch.relu(self.bn1(self.conv1(x))).mean(dim=(2, 3)))
-
-
-class NoNormNet(TinyNet):
-    """Without batch norm, so that a batch can be shared out without changing the result."""
-
-    def __init__(self, num_classes: int = 2):
-        super().__init__(num_classes)
-        self.bn1 = nn.Identity()
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, clip) -> Path:
-    """Eight training and four validation videos of two crops: frames of a real clip, "fakes" as negatives."""
-    root = tmp_path_factory.mktemp("data")
-    video, rows = cv2.VideoCapture(str(clip)), ["name,is_fake,n_frame,set_name"]
-    for k in range(12):
-        name, fake = f"video{k:02d}", k % 2
-        (root / "faces" / name).mkdir(parents=True)
-        for number in range(2):
-            frame = cv2.resize(video.read()[1], (320, 320), interpolation=cv2.INTER_AREA)
-            cv2.imwrite(str(root / "faces" / name / f"{number:03d}.png"), 255 - frame if fake else frame)
-        rows.append(f"{name},{fake},2,{'train' if k < 8 else 'val'}")
-    video.release()
-    (root / "list.csv").write_text("\n".join(rows) + "\n")
-    return root
-
-
-def keys(data: Path, save_dir: Path, **changes) -> dict:
-    values = {
-        "data_root": str(data / "faces"), "data_list": str(data / "list.csv"), "save_dir": str(save_dir),
-        "resume": "auto", "image_size": 71, "batch_size": 4, "n_epoches": 2, "num_workers": 0,
-        "real_fraction": 1.0, "fake_fraction": 1.0, "augmentation": "bundled", "tensorboard": False,
-        "device": "cpu",
-    }  # fmt: skip
-    return values | changes
-
-
-def config(data: Path, save_dir: Path, **changes) -> XceptionConfig:
-    return XceptionConfig(**keys(data, save_dir, **changes))
+    return write_faces(tmp_path_factory.mktemp("data"), clip)
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     """The recipe with the small network, on one thread."""
     monkeypatch.setattr(recipe, "xception", TinyNet)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def log_of(save_dir: Path) -> list[dict]:
-    return [json.loads(line) for line in (save_dir / "log.jsonl").read_text().splitlines()]
+    with one_thread():
+        yield
 
 
 def run_script(*arguments: str) -> subprocess.CompletedProcess:
@@ -145,84 +86,6 @@ def score_log_loss(weights: Path, data: Path) -> float:
     return frame_metrics(np.array([0, 0, 1, 1] * 2), ensemble.predict(faces))["log_loss"]
 
 
-def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, capsys):
-    """A SIGTERM inside each epoch; the weights, momentum and log are bit for bit those of an unbroken run."""
-    changes = {"optimizer": "adamw", "schedule": "onecycle", "balance": True, "ema": 0.9, "self_blended": 0.5}
-    assert recipe.train(config(data, tmp_path / "whole", **changes)) == 0
-
-    steps = []
-
-    def due(self) -> bool:
-        steps.append(1)
-        if len(steps) in (2, 7):
-            os.kill(os.getpid(), signal.SIGTERM)
-        return False
-
-    monkeypatch.setattr(runs.RunFolder, "due", due)
-    broken = config(data, tmp_path / "broken", **changes)
-    assert recipe.train(broken) == 128 + signal.SIGTERM
-    assert "resume=auto" in capsys.readouterr().err
-    assert load_checkpoint(tmp_path / "broken" / "last.pth")["tallies"][0]["step"] == 3
-    assert recipe.train(broken) == 128 + signal.SIGTERM
-    assert recipe.train(broken) == 0
-
-    whole, resumed = (load_checkpoint(tmp_path / name / "last.pth") for name in ("whole", "broken"))
-    for part in ("state_dict", "trained_state_dict", "n_averaged", "optimizer"):
-        assert_equal(whole[part], resumed[part])
-    assert whole["metrics"] == resumed["metrics"] and whole["best"] == resumed["best"]
-    timeless = [
-        [{key: value for key, value in row.items() if "second" not in key} for row in log_of(tmp_path / name)]
-        for name in ("whole", "broken")
-    ]
-    assert timeless[0] == timeless[1] and len(timeless[0]) == 2
-
-
-def test_stopped_while_validating_goes_on_with_validating(data, tmp_path, tiny, monkeypatch):
-    recipe.train(config(data, tmp_path / "whole", n_epoches=1))
-    evaluate = engine.evaluate
-
-    def interrupted(*arguments, **keywords):
-        os.kill(os.getpid(), signal.SIGINT)
-        return evaluate(*arguments, **keywords)
-
-    monkeypatch.setattr(engine, "evaluate", interrupted)
-    assert recipe.train(config(data, tmp_path / "broken", n_epoches=1)) == 130
-    assert load_checkpoint(tmp_path / "broken" / "last.pth")["epoch"] == 0
-    monkeypatch.setattr(engine, "evaluate", evaluate)
-    assert recipe.train(config(data, tmp_path / "broken", n_epoches=1)) == 0
-    whole, resumed = (load_checkpoint(tmp_path / name / "best.pth") for name in ("whole", "broken"))
-    assert_equal(whole["state_dict"], resumed["state_dict"])
-    assert whole["metrics"] == resumed["metrics"]
-
-
-def assert_equal(a, b) -> None:
-    """Nested dicts and lists of tensors and numbers, bit for bit."""
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_equal(a[key], b[key])
-    elif isinstance(a, list | tuple):
-        for one, other in zip(a, b, strict=True):
-            assert_equal(one, other)
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    else:
-        assert a == b
-
-
-def test_more_epochs_later_are_the_same_as_at_once(data, tmp_path, tiny, capsys):
-    """The step schedule, from a kept checkpoint; rows of the log that are trained again are replaced."""
-    recipe.train(config(data, tmp_path / "whole", n_epoches=3))
-    first = config(data, tmp_path / "parts", n_epoches=2)
-    recipe.train(first)
-    recipe.train(config(data, tmp_path / "parts", n_epoches=3, resume="ckpt-1.pth"))
-    whole, parts = (load_checkpoint(tmp_path / name / "last.pth") for name in ("whole", "parts"))
-    assert_equal(whole["state_dict"], parts["state_dict"])
-    assert [row["epoch"] for row in log_of(tmp_path / "parts")] == [1, 2, 3]
-    assert recipe.train(config(data, tmp_path / "parts", n_epoches=3)) == 0
-    assert "nothing left to do" in capsys.readouterr().out
-
-
 def test_an_epoch_can_end_after_some_samples_drawn_anew(data, tmp_path, tiny):
     task = recipe.XceptionTask(config(data, tmp_path, epoch_samples=6), torch.device("cpu"), True)
     first, second = task.epoch_order(0), task.epoch_order(1)
@@ -262,33 +125,6 @@ def test_a_published_checkpoint_gives_weights_and_epoch(data, tmp_path, tiny, ca
     assert [row["epoch"] for row in log_of(tmp_path)] == [2]
 
 
-def test_what_orders_the_samples_can_not_change_inside_an_epoch(data, tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr(runs.RunFolder, "due", lambda self: os.kill(os.getpid(), signal.SIGINT))
-    assert recipe.train(config(data, tmp_path)) == 130
-    with pytest.raises(ConfigError, match="batch_size: 4 in .*last.pth, now 8"):
-        recipe.train(config(data, tmp_path, batch_size=8))
-    # a checkpoint from before there was such a key is one of a run that did without
-    checkpoint = load_checkpoint(tmp_path / "last.pth")
-    del checkpoint["config"]["self_blended"]
-    save_checkpoint(checkpoint, tmp_path / "last.pth")
-    with pytest.raises(ConfigError, match="self_blended: 0.0 in .*last.pth, now 0.5"):
-        recipe.train(config(data, tmp_path, self_blended=0.5))
-
-
-def test_a_loss_that_is_no_number_stops_and_names_the_videos(data, tmp_path, tiny):
-    with pytest.raises(DataError, match="the loss is (nan|inf) at epoch 1, step .*video0"):
-        recipe.train(config(data, tmp_path, learning_rate=1e30))
-    assert not (tmp_path / "last.pth").exists()
-
-
-def test_more_than_a_hundredth_of_broken_crops_stops(data, tmp_path, tiny, monkeypatch, capsys):
-    read = FaceDataset._read
-    monkeypatch.setattr(FaceDataset, "_read", lambda *arguments: (*read(*arguments)[:2], ["x/000.png: gone"]))
-    with pytest.raises(DataError, match="4 broken crops, more than 1% of 16 samples; the last: x/000.png"):
-        recipe.train(config(data, tmp_path))
-    assert capsys.readouterr().err.count("broken crop, replaced: x/000.png: gone") == 4
-
-
 def test_pretrained_weights_start_the_run(data, tmp_path, monkeypatch):
     """A classifier of two outputs is taken over, another one isn't, and what isn't Xception is refused."""
     monkeypatch.setattr(recipe, "xception", TinyNet)
@@ -302,58 +138,6 @@ def test_pretrained_weights_start_the_run(data, tmp_path, monkeypatch):
     save_checkpoint({"state_dict": {"conv1.weight": source.conv1.weight}}, tmp_path / "part.pth")
     with pytest.raises(WeightsError, match="part.pth.*conv1.bias"):
         recipe.build_model(config(data, tmp_path, pretrained=str(tmp_path / "part.pth")), "cpu", start=True)
-
-
-def test_two_processes_train_as_one(data, tmp_path, tiny, monkeypatch):
-    """The same batches shared out: the same weights to rounding, each validation sample counted once."""
-    monkeypatch.setattr(recipe, "xception", NoNormNet)
-    changes = {"max_valid_videos": 3, "num_workers": 2, "n_epoches": 1}
-    recipe.train(config(data, tmp_path / "one", **changes))
-    assert run_processes(train_process, config(data, tmp_path / "two", **changes)) == [0, 0]
-    one, two = (load_checkpoint(tmp_path / name / "last.pth") for name in ("one", "two"))
-    for name, value in one["state_dict"].items():
-        assert torch.allclose(value, two["state_dict"][name], atol=1e-6), name
-    (alone,), (together,) = (log_of(tmp_path / name) for name in ("one", "two"))
-    for key in ("val_log_loss", "train_loss", "train_accuracy"):
-        assert together[key] == pytest.approx(alone[key], abs=1e-5), key
-
-
-def train_process(values: dict) -> int:
-    recipe.xception = NoNormNet
-    return recipe.train(XceptionConfig(**values))
-
-
-def stopped_process(values: dict) -> int:
-    """A SIGTERM to the second process alone, after its second step."""
-    seed_step = training.seed_step
-
-    def killing(seed: int, epoch: int, step: int) -> None:
-        if step == 1 and os.environ["RANK"] == "1":
-            os.kill(os.getpid(), signal.SIGTERM)
-        seed_step(seed, epoch, step)
-
-    training.seed_step = killing
-    recipe.xception = TinyNet
-    return recipe.train(XceptionConfig(**values))
-
-
-def tiny_process(values: dict) -> int:
-    recipe.xception = TinyNet
-    return recipe.train(XceptionConfig(**values))
-
-
-def test_two_processes_stopped_and_resumed_are_unbroken(data, tmp_path):
-    whole, broken = (config(data, tmp_path / name, n_epoches=1) for name in ("whole", "broken"))
-    assert run_processes(tiny_process, whole) == [0, 0]
-    assert run_processes(stopped_process, broken) == [128 + signal.SIGTERM] * 2
-    assert len(load_checkpoint(tmp_path / "broken" / "last.pth")["tallies"]) == 2
-    assert run_processes(tiny_process, broken) == [0, 0]
-    whole, resumed = (load_checkpoint(tmp_path / name / "last.pth") for name in ("whole", "broken"))
-    assert_equal(whole["state_dict"], resumed["state_dict"])
-    assert_equal(whole["optimizer"], resumed["optimizer"])
-    assert whole["metrics"] == resumed["metrics"]
-    logs = [log_of(tmp_path / name)[0] for name in ("whole", "broken")]
-    assert logs[0]["train_loss"] == logs[1]["train_loss"]
 
 
 def test_errors_are_one_line_with_their_exit_code(data, tmp_path, capsys):
