@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.folding import fold_batch_norms
-from utils.onnx_runtime import OnnxNet, exported
+from utils.onnx_runtime import OnnxNet, exported, opened
 
 Run = Callable[[Tensor], np.ndarray]
 
@@ -61,12 +61,8 @@ def in_torch(net: nn.Module, compiled: bool = False) -> Run:
 
 
 def in_onnx_runtime(path: Path) -> Run:
-    """As many threads as torch."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    """An ONNX file."""
+    session = opened(str(path))
     return lambda images: session.run(None, {"images": images.contiguous().numpy()})[0]
 
 

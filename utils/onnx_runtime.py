@@ -28,24 +28,32 @@ class OnnxNet(nn.Module):
 
     def __init__(self, net: nn.Module, example: Tensor) -> None:
         super().__init__()
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ConfigError(
-                f"runtime 'onnxruntime' needs a package that can't be imported ({error}); "
-                "pip install onnxruntime, or set runtime=torch"
-            ) from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3  # errors alone
         model, self.is_tuple = exported(net, example)
-        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.session = opened(model)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Images (B, C, H, W) -> what `net` returns for them."""
         arrays = self.session.run(None, {"images": images.float().contiguous().numpy()})
         outputs = tuple(torch.from_numpy(array) for array in arrays)
         return outputs if self.is_tuple else outputs[0]
+
+
+def opened(model: bytes | str):
+    """ONNX Runtime's session for a model or the path of its file, on as many threads as torch has.
+
+    ConfigError if the package isn't installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(
+            f"runtime 'onnxruntime' needs a package that can't be imported ({error}); "
+            "pip install onnxruntime, or set runtime=torch"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors alone
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def exported(net: nn.Module, example: Tensor) -> tuple[bytes, bool]:
