@@ -28,15 +28,18 @@ from utils.crops import FACES_FILE, Job, crop_name
 from utils.faces import LANDMARK_NAMES
 from utils.video import IMAGE_SUFFIXES, read_image
 
+# Further apart than this, in pixels of the crop, two landmarks are of different faces: the eyes are 75 apart.
+ANOTHER_FACE = 75
+
 
 @dataclass(frozen=True)
 class AgreementPlan:
     """How many clips, faces of each, and stills; frames between two faces of a clip at most."""
 
     clips: int = 22
-    faces: int = 20
-    stills: int = 120
-    stride: int = 10
+    faces: int = 15
+    stills: int = 200
+    stride: int = 25
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,10 @@ def read_landmarks(path: Path) -> dict[int, np.ndarray]:
 
 
 def compare(truth: Faces, ours: Faces, labels: dict[Path, int]) -> dict:
-    """What moved between two procedures, over the faces that both found."""
+    """What moved between two procedures, over the frames in which both found a face, maybe not the same."""
     both = [place for place in truth if place in ours]
-    distances = np.concatenate([crop_distances(truth[key].landmarks, ours[key].landmarks) for key in both])
+    distances = np.stack([crop_distances(truth[key].landmarks, ours[key].landmarks) for key in both])  # (N, 5)
+    same = distances.mean(axis=1) <= ANOTHER_FACE
     before, after = (np.array([faces[key].probability for key in both]) for faces in (truth, ours))
     shifts = np.abs(after - before)
     of_file = [labels[path] for path, _ in both]
@@ -142,6 +146,9 @@ def compare(truth: Faces, ours: Faces, labels: dict[Path, int]) -> dict:
         "landmarks_px_mean": float(distances.mean()),
         "landmarks_px_p99": float(np.percentile(distances, 99)),
         "landmarks_px_max": float(distances.max()),
+        "other_faces": int((~same).sum()),
+        "same_face_px_mean": float(distances[same].mean()) if same.any() else None,
+        "same_face_shift_mean": float(shifts[same].mean()) if same.any() else None,
         "probability_shift_mean": float(shifts.mean()),
         "probability_shift_max": float(shifts.max()),
         "faces_beyond_1e-4": int((shifts > 1e-4).sum()),

@@ -57,6 +57,7 @@ def agreement_line(row: Row) -> str:
     return (
         f"{row.name:26} {more['faces']} faces of {more['files']} files, {more['fakes']} of them fake "
         f"(+{more['only_ours']} -{more['only_reference']} faces): "
+        f"{more['other_faces']} another face; "
         f"landmarks {more['landmarks_px_mean']:.3f} px mean, {more['landmarks_px_p99']:.3f} p99; "
         f"probability {more['probability_shift_mean']:.5f} mean, {more['probability_shift_max']:.5f} max; "
         f"AUC {aucs}"

@@ -181,6 +181,18 @@ def test_what_moved_is_measured_in_pixels_of_the_crop():
     assert moved["auc_before"] == moved["auc_after"] == 1.0
 
 
+def test_another_face_is_told_from_one_that_moved():
+    template = reference_procedure.TEMPLATE
+    path = Path("a")
+    truth = {(path, frame): agreement.Judged(template, 0.5) for frame in (9, 19)}
+    ours = {(path, 9): agreement.Judged(template + [0, 2], 0.6),
+            (path, 19): agreement.Judged(template + [200, 0], 0.9)}  # fmt: skip
+    moved = agreement.compare(truth, ours, {path: 0})
+    assert moved["other_faces"] == 1 and moved["landmarks_px_mean"] > 99
+    assert moved["same_face_px_mean"] == pytest.approx(2, abs=0.05)
+    assert moved["same_face_shift_mean"] == pytest.approx(0.1)
+
+
 def test_rounds_are_interleaved_and_the_first_does_not_count():
     order = []
     times = timing.interleaved({"one": lambda: order.append(1), "two": lambda: order.append(2)}, runs=2)
@@ -234,7 +246,7 @@ def test_wrong_arguments_are_usage_errors(wrong, tmp_path):
 
 def test_the_table_has_a_line_a_row():
     moved = {"faces": 3, "files": 2, "fakes": 1, "only_ours": 0, "only_reference": 1,
-             "landmarks_px_mean": 0.1, "landmarks_px_p99": 0.2,
+             "landmarks_px_mean": 0.1, "landmarks_px_p99": 0.2, "other_faces": 0,
              "probability_shift_mean": 0.0, "probability_shift_max": 0.1,
              "auc_before": None, "auc_after": None}  # fmt: skip
     facts = {**timing.machine(), "quick": False, "seconds": 60, "shared_data": True}

@@ -236,7 +236,7 @@ def test_windows_lie_on_the_grid_inside_the_frame():
         assert 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height
         assert x1 % 32 == y1 % 32 == 0
         assert (x2 % 32 == 0 or x2 == width) and (y2 % 32 == 0 or y2 == height)
-    assert window_around(np.array([500, 400, 700, 650]), 1080, 1920) == (320, 224, 864, 800)
+    assert window_around(np.array([500, 400, 700, 650]), 1080, 1920) == (288, 192, 896, 864)
 
 
 def test_a_box_counts_if_it_is_like_the_last_and_clear_of_the_windows_edge():
