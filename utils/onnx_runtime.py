@@ -1,4 +1,4 @@
-"""A classifier run by ONNX Runtime, which on a CPU takes about half of torch's time in float32.
+"""A network run by ONNX Runtime, which on a CPU takes about half of torch's time in float32.
 
 Its convolutions run with the activation behind them in one pass and keep their weights in the order that the
 processor wants; torch, operation by operation, does neither. The results agree to rounding.
@@ -22,13 +22,13 @@ class OnnxNet(nn.Module):
     """`net` in eval mode as a module that ONNX Runtime computes: the same inputs, the same outputs.
 
     net: takes images (B, C, H, W) and returns a tensor or a tuple of them; example: images of the size that
-    it is for, (1, C, H, W); the number of images may differ later, their size may not. CPU, float32, as many
-    threads as torch has. ConfigError if the package isn't installed.
+    it is for, (1, C, H, W); the number of images may differ later, their size only where `sizes_vary`. CPU,
+    float32, as many threads as torch has. ConfigError if the package isn't installed.
     """
 
-    def __init__(self, net: nn.Module, example: Tensor) -> None:
+    def __init__(self, net: nn.Module, example: Tensor, sizes_vary: bool = False) -> None:
         super().__init__()
-        model, self.is_tuple = exported(net, example)
+        model, self.is_tuple = exported(net, example, sizes_vary)
         self.session = opened(model)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -36,6 +36,12 @@ class OnnxNet(nn.Module):
         arrays = self.session.run(None, {"images": images.float().contiguous().numpy()})
         outputs = tuple(torch.from_numpy(array) for array in arrays)
         return outputs if self.is_tuple else outputs[0]
+
+
+def check_device(device: torch.device | str) -> None:
+    """ConfigError for a device that this runtime isn't used on."""
+    if torch.device(device).type != "cpu":
+        raise ConfigError(f"runtime 'onnxruntime' is for the CPU, not {device}; say runtime=torch")
 
 
 def opened(model: bytes | str):
@@ -56,8 +62,11 @@ def opened(model: bytes | str):
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def exported(net: nn.Module, example: Tensor) -> tuple[bytes, bool]:
-    """The ONNX model of `net` for any number of images, and whether it returns a tuple."""
+def exported(net: nn.Module, example: Tensor, sizes_vary: bool = False) -> tuple[bytes, bool]:
+    """The ONNX model of `net` for any number of images, and whether it returns a tuple.
+
+    sizes_vary: for images of any size, too; the second axis of the outputs then depends on it (anchors).
+    """
     net = net.eval().cpu()
     images = torch.cat([example, example])  # one image could be taken for a dimension that isn't there
     file = io.BytesIO()
@@ -67,8 +76,12 @@ def exported(net: nn.Module, example: Tensor) -> tuple[bytes, bool]:
         outputs = net(images)
         is_tuple = isinstance(outputs, tuple)
         names = [f"output{number}" for number in range(len(outputs) if is_tuple else 1)]
+        axes = {name: {0: "batch"} for name in ("images", *names)}
+        if sizes_vary:
+            axes = {"images": {0: "batch", 2: "height", 3: "width"}}
+            axes |= {name: {0: "batch", 1: "anchors"} for name in names}
         torch.onnx.export(
             net, (images,), file, dynamo=False, opset_version=OPSET, input_names=["images"],
-            output_names=names, dynamic_axes={name: {0: "batch"} for name in ("images", *names)},
+            output_names=names, dynamic_axes=axes,
         )  # fmt: skip
     return file.getvalue(), is_tuple

@@ -47,7 +47,7 @@ class SubmissionConfig:
     detect_size: longest side of the frame that the detector sees, never enlarged; None = as it is.
     track: search near the last face, at the frame's own scale; detect_size is then for looking where it is.
     precision: "auto" = the classifiers in bf16 or fp16 where the device is fast in it, all else in fp32.
-    runtime: what computes the classifiers, "torch" or, on a CPU and in fp32, "onnxruntime".
+    runtime: what computes the networks, "torch" or, on a CPU and in fp32, "onnxruntime".
     frame_stride n: frames n-1, 2n-1, ... are judged, until face_limit faces are found.
     flip: mean of the probabilities of a face and of its mirror image, at twice the time. attention_crop: of
     WS-DAN members, mean of the logits of the raw forward and of its attention crop, at twice their time, as

@@ -189,6 +189,6 @@ def detector_of(config: SubmissionConfig, device: str | torch.device = "cpu") ->
     """The detector that a config asks for, tracking or not. Raises ConfigError or WeightsError."""
     detector = build_detector(
         config.detector, config.detector_weights, device, config.detector_precision,
-        config.score_threshold, config.detect_size,
+        config.score_threshold, config.detect_size, config.runtime,
     )  # fmt: skip
     return FaceTracker(detector) if config.track else detector
