@@ -53,3 +53,23 @@ def face(clip) -> np.ndarray:
     picture = cv2.cvtColor(cv2.resize(frame, (320, 320), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
     picture.flags.writeable = False  # all tests share it
     return picture
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, clip) -> Path:
+    """Faces and a list to train Xception's recipe on."""
+    from training_runs import write_faces
+
+    return write_faces(tmp_path_factory.mktemp("data"), clip)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Xception's recipe with a small network in its place, on one thread."""
+    from training_runs import TinyNet, one_thread
+
+    from utils import xception_recipe
+
+    monkeypatch.setattr(xception_recipe, "xception", TinyNet)
+    with one_thread():
+        yield

@@ -2,12 +2,11 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 import torch
 from processes import run_processes
-from training_runs import NoNormNet, TinyNet, assert_equal, config, log_of, one_thread, write_faces
+from training_runs import NoNormNet, TinyNet, assert_equal, config, log_of
 
 from utils import engine, runs, training
 from utils import xception_recipe as recipe
@@ -15,19 +14,6 @@ from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.datasets import FaceDataset
 from utils.errors import ConfigError, DataError
 from utils.schemas import XceptionConfig
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory, clip) -> Path:
-    return write_faces(tmp_path_factory.mktemp("data"), clip)
-
-
-@pytest.fixture
-def tiny(monkeypatch):
-    """The recipe with the small network, on one thread."""
-    monkeypatch.setattr(recipe, "xception", TinyNet)
-    with one_thread():
-        yield
 
 
 def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, capsys):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fill import fill
-from training_runs import TinyNet, config, keys, log_of, one_thread, write_faces
+from training_runs import TinyNet, config, keys, log_of
 
 from models import xception
 from utils import xception_recipe as recipe
@@ -21,19 +21,6 @@ from utils.errors import ConfigError, WeightsError
 from utils.schemas import XceptionConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory, clip) -> Path:
-    return write_faces(tmp_path_factory.mktemp("data"), clip)
-
-
-@pytest.fixture
-def tiny(monkeypatch):
-    """The recipe with the small network, on one thread."""
-    monkeypatch.setattr(recipe, "xception", TinyNet)
-    with one_thread():
-        yield
 
 
 def run_script(*arguments: str) -> subprocess.CompletedProcess:
