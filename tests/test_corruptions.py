@@ -12,6 +12,7 @@ from small_config import write_config, write_weights
 
 from utils.corruptions import CORRUPTIONS
 from utils.errors import WeightsError
+from utils.files import give_report
 from utils.robustness import corrupted, figures, markdown, probabilities
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,6 +104,14 @@ def test_answers_that_are_no_numbers_are_told():
 
     with pytest.raises(WeightsError, match="plain faces: the networks gave no finite number"):
         probabilities(Overflown(), TwoFaces(), 3, ["dark"], seed=0)
+
+
+def test_what_is_undefined_is_null_in_the_report(tmp_path, capsys):
+    rows = figures(np.ones(2, int), {"plain": np.array([0.2, 0.9])})  # no real face
+    assert give_report(tmp_path / "r", ["tool"], markdown(rows), {"figures": rows, "more": [1, "a"]}) == 0
+    data = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
+    assert data["figures"]["plain"]["auc"] is None and data["figures"]["plain"]["accuracy"] == 0.5
+    assert (data["command"], data["more"]) == ("tool", [1, "a"]) and "nan" in capsys.readouterr().out
 
 
 def test_the_tool_measures_a_list(face, tmp_path, capsys):
