@@ -23,9 +23,10 @@ from utils.errors import ConfigError, UserError
 
 ROOT = Path(__file__).resolve().parent
 SHOWN_FAILURES = 20
-# The keys of a submission config that decide which faces are found; the others have no effect here.
+# The keys of a submission config that the detector heeds; the others have no effect here.
 DETECTOR_KEYS = (
-    "detector", "detector_weights", "detect_size", "track", "score_threshold", "precision", "batch_size"
+    "detector", "detector_weights", "detect_size", "track", "score_threshold", "precision", "runtime",
+    "batch_size",
 )  # fmt: skip
 EPILOG = """\
 examples:

@@ -66,6 +66,8 @@ def test_networks_that_go_against_the_labels_or_one_class_are_refused():
         calibration.fit(layer, inputs, 1 - labels)
     with pytest.raises(DataError, match="one kind is missing"):
         calibration.fit(layer, inputs, np.zeros_like(labels))
+    with pytest.raises(WeightsError, match="no finite number"):
+        calibration.fit(layer, inputs * torch.tensor(float("nan")), labels)
     told_apart = (calibration.logits_of_fake(layer, inputs) > 0).astype(int)
     with pytest.raises(DataError, match="too few, or all judged rightly"):
         calibration.fit(layer, inputs, told_apart)
@@ -85,6 +87,8 @@ def test_notes_of_calibrations_compose_to_what_was_done_to_the_logit():
     np.testing.assert_allclose(after, note.scale * plain + note.offset, atol=1e-4)
     once = calibration.Note.read("logit * 0.5000 + -1.2500, fitted on 9 faces of a.csv, set val")
     assert once == calibration.Note(0.5, -1.25, 1, "9 faces of a.csv, set val")
+    odd = calibration.Note(0.5, 1.0, 2, "3 faces of a\nb.csv, set val")
+    assert calibration.Note.read(str(odd)) == odd
     for text in ("", "yes", "logit * x + 1.0, fitted on 3 faces", "logit * 1.2.3 + 1.0, fitted on 3 faces"):
         with pytest.raises(WeightsError, match="none of calibrate.py"):
             calibration.Note.read(text)
@@ -169,18 +173,20 @@ def test_the_tool_writes_weights_that_score_as_fitted(data, tmp_path, capsys):
 def test_errors_are_one_line(data, tmp_path, capsys):
     plain = str(write_weights(tmp_path / "plain.safetensors"))
     state, _ = read_state_dict(plain)
-    noted = str(tmp_path / "noted.safetensors")
-    metadata = {"network": "xception", METADATA_KEY: SMALL.to_metadata(), "calibrated": "by hand"}
-    save_state_dict(state, noted, metadata)
+    noted, odd = (str(tmp_path / name) for name in ("noted.safetensors", "odd.safetensors"))
+    metadata = {"network": "xception", METADATA_KEY: SMALL.to_metadata()}
+    save_state_dict(state, noted, metadata | {"calibrated": "by hand"})
+    save_state_dict(state, odd, metadata | {METADATA_KEY: "{"})
     common = ["--faces", str(data / "faces"), "--set", "valid"]
-    for code, arguments in (
-        (2, ["no.safetensors", "--list", str(data / "dfdc.json"), *common]),
-        (2, [plain, "--list", str(data / "dfdc.json"), *common]),
-        (2, [noted, "--list", str(data / "dfdc.json"), *common]),
+    for weights, said in (
+        ("no.safetensors", "no such weights file"),
+        (plain, "names no network"),
+        (noted, "none of calibrate.py: 'by hand'"),
+        (odd, "'preprocess' can't be understood"),
     ):
-        assert tool().main(arguments) == code
+        assert tool().main([weights, "--list", str(data / "dfdc.json"), *common]) == 2
         error = capsys.readouterr().err
-        assert error.startswith("error: ") and error.count("\n") == 1
+        assert error.startswith(f"error: {weights}: ") and error.count("\n") == 1 and said in error
     with pytest.raises(SystemExit, match="2"):
         tool().main([plain, "--list", "x", *common, "--output", "a.pth"])
     (data / "faces" / "v3" / "004.png").write_bytes(b"no picture")

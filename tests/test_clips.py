@@ -11,7 +11,7 @@ import pytest
 from small_config import write_config, write_weights
 
 from utils import clips
-from utils.errors import DataError
+from utils.errors import DataError, WeightsError
 from utils.faces import Face
 from utils.schemas import SubmissionConfig
 
@@ -67,6 +67,16 @@ def test_scores_are_of_faces_up_to_the_limit():
     scores = clips.face_scores(frames, EveryOther(), Brightness(), 5)
     np.testing.assert_allclose(scores, np.array([10, 30, 50, 70, 90]) / 255)
     assert len(clips.face_scores(iter([]), EveryOther(), Brightness(), 5)) == 0
+
+
+def test_scores_that_are_no_numbers_are_told():
+    class Overflown:
+        def predict(self, faces):
+            return np.full(len(faces), np.nan)
+
+    frames = [np.full((100, 100, 3), level, np.uint8) for level in (10, 20)]
+    with pytest.raises(WeightsError, match="no finite number"):
+        clips.face_scores(frames, EveryOther(), Overflown(), 5)
 
 
 def test_figures_and_tables():
@@ -143,8 +153,10 @@ def test_the_tool(clip, tmp_path, monkeypatch, capsys):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / clip.name).write_bytes(content)
         (tmp_path / folder / "labels.csv").write_text(f"filename,label\n{clip.name},1\n")
+    unbuilt = str(write_config(tmp_path / "unbuilt.py", tmp_path / "none.safetensors"))  # told before that
     for code, part, arguments in (
         (1, f"two clips are called {clip.name}", [*common[:3], str(tmp_path / "a"), *chosen]),
+        (1, "two clips are called", ["--config", unbuilt, *common[2:3], str(tmp_path / "a"), *chosen]),
         (2, "--variants 'rain'", [*common, "--variants", "rain"]),
         (1, "labels.csv", ["--config", str(config), "--videos", str(tmp_path / "none")]),
     ):

@@ -11,6 +11,8 @@ from skimage.metrics import peak_signal_noise_ratio as psnr
 from small_config import write_config, write_weights
 
 from utils.corruptions import CORRUPTIONS
+from utils.errors import WeightsError
+from utils.files import give_report
 from utils.robustness import corrupted, figures, markdown, probabilities
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,6 +97,23 @@ def test_figures_of_a_known_ensemble():
     assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
+def test_answers_that_are_no_numbers_are_told():
+    class Overflown:
+        def predict(self, faces):
+            return np.where(faces.mean(axis=(1, 2, 3)) > 100, np.nan, 0.1)
+
+    with pytest.raises(WeightsError, match="plain faces: the networks gave no finite number"):
+        probabilities(Overflown(), TwoFaces(), 3, ["dark"], seed=0)
+
+
+def test_what_is_undefined_is_null_in_the_report(tmp_path, capsys):
+    rows = figures(np.ones(2, int), {"plain": np.array([0.2, 0.9])})  # no real face
+    assert give_report(tmp_path / "r", ["tool"], markdown(rows), {"figures": rows, "more": [1, "a"]}) == 0
+    data = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
+    assert data["figures"]["plain"]["auc"] is None and data["figures"]["plain"]["accuracy"] == 0.5
+    assert (data["command"], data["more"]) == ("tool", [1, "a"]) and "nan" in capsys.readouterr().out
+
+
 def test_the_tool_measures_a_list(face, tmp_path, capsys):
     sets = {"valid": []}
     for k in range(4):
@@ -121,6 +140,7 @@ def test_the_tool_measures_a_list(face, tmp_path, capsys):
     for code, said, arguments in (
         (2, "no-conf.py", ["--config", "no-conf.py", *common[2:], "--set", "valid"]),
         (2, "--corruptions rain: there are", [*common, "--set", "valid", "--corruptions", "rain"]),
+        (2, "--corruptions rain: there are", [*common, "--set", "valid", "--corruptions", "all", "rain"]),
         (2, "did you mean 'flip'", [*common, "--set", "valid", "flips=True"]),
         (1, "no video of set 'val'", common),
     ):

@@ -93,8 +93,16 @@ def test_groups_are_all_reals_and_the_fakes_of_one_kind(data):
 ])  # fmt: skip
 def test_sets_without_two_faces_that_fit_are_refused(tmp_path, pictures, per_video):
     arguments = write_set(tmp_path, pictures, per_video=per_video)
-    with pytest.raises(DataError, match="no two of its.*--fakes labelled"):
+    with pytest.raises(DataError, match="none of .* real faces fits another.*--fakes labelled"):
         swapped_faces(*arguments, per_video=per_video)
+
+
+def test_a_limit_without_a_face_that_fits_is_not_told_of_the_whole_set(tmp_path):
+    one, other = (write_set(tmp_path / name, pictures) for name, pictures in (
+        ("fit", [picture(k) for k in range(6)]), ("none", [picture(9)] * 6)))  # fmt: skip
+    assert len(swapped_faces(*one, limit=2)) == 2
+    with pytest.raises(DataError, match="none of 1 real faces fits another of its 6,"):
+        swapped_faces(*other, limit=2)
 
 
 def look(colour=(50.0, 10.0, 10.0), landmarks=TEMPLATE, seed=0) -> Look:

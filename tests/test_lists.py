@@ -147,6 +147,12 @@ def test_a_limit_keeps_both_classes():
     for limit in (2, 3):
         few = limit_videos(videos, limit, seed=0)
         assert set(few.labels) == {0, 1} and len(few) == limit
+    for reals, fakes in ((3, 3), (1, 100), (100, 1), (7, 0), (0, 7)):
+        labels, names = np.repeat([0, 1], [reals, fakes]), [str(k) for k in range(reals + fakes)]
+        videos = Videos(Path("faces"), names, labels, np.full(len(names), 6), [np.arange(3)] * len(names))
+        for limit in (2, 3, 5):
+            few = limit_videos(videos, limit, seed=0)
+            assert len(few) == limit and set(few.labels) == set(labels)
     assert limit_videos(videos, 100, seed=0) is videos
 
 

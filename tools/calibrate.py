@@ -69,9 +69,9 @@ def calibrate(arguments: argparse.Namespace, output: Path) -> int:
     metadata = load_weights(net, arguments.weights)
     try:
         earlier = calibration.Note.read(metadata.get(calibration.METADATA_KEY))
+        preprocess = preprocess_of(network, metadata)
     except WeightsError as error:
         raise WeightsError(f"{arguments.weights}: {error}") from None
-    preprocess = preprocess_of(network, metadata)
     net.to(device, memory_format=torch.channels_last)
     faces = labelled_faces(arguments.list, arguments.faces, arguments.set, limit=arguments.limit)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,13 +69,14 @@ def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
     folder = arguments.videos or clips.shared_clips()
     if folder is not None:
         chosen += clips.labelled_clips(folder)
+    twice = [name for name, count in Counter(clip.name for clip in chosen).items() if count > 1]
+    if twice:
+        raise DataError(f"two clips are called {twice[0]}; rename the labelled one")
     detector, ensemble = build(config, arguments.device)
     rows, labels = {}, {}
     with Progress("clips", len(chosen) * len(variants)) as progress:
         for clip in chosen:
             name = clip.name
-            if name in rows:
-                raise DataError(f"two clips are called {name}; rename the labelled one")
             rows[name], labels[name] = {}, clip.label
             for variant in variants:
                 frames = clips.variant_frames(clip.path, variant, config)

@@ -74,7 +74,7 @@ def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
     from utils.schemas import SubmissionConfig
 
     kinds = list(CORRUPTIONS) if "all" in arguments.corruptions else arguments.corruptions
-    unknown = [kind for kind in kinds if kind not in CORRUPTIONS]
+    unknown = [kind for kind in arguments.corruptions if kind not in ("all", *CORRUPTIONS)]
     if unknown:
         raise ConfigError(f"--corruptions {unknown[0]}: there are all, {', '.join(CORRUPTIONS)}")
     config = load_config(arguments.config, SubmissionConfig, arguments.overrides)

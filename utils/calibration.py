@@ -51,7 +51,8 @@ class Note:
         if text is None:
             return cls()
         number = r"(-?\d+\.\d+)"
-        found = re.fullmatch(rf"logit \* {number} \+ {number}, fitted (?:(\d+) times, last )?on (.*)", text)
+        form = rf"logit \* {number} \+ {number}, fitted (?:(\d+) times, last )?on (.*)"
+        found = re.fullmatch(form, text, re.DOTALL)  # a list's name may have any character
         if found is None:
             raise WeightsError(f"its metadata's note {METADATA_KEY!r} is none of calibrate.py: {text[:80]!r}")
         return cls(float(found[1]), float(found[2]), int(found[3] or 1), found[4])
@@ -93,7 +94,8 @@ def logits_of_fake(layer: nn.Linear, inputs: Tensor) -> np.ndarray:
 def fit(layer: nn.Linear, inputs: Tensor, labels: np.ndarray) -> Calibration:
     """The calibration of least log loss; inputs (N, F), labels (N,) 1 = fake.
 
-    DataError if only one class is there, or if the network's answers go against the labels.
+    DataError if only one class is there, or if the network's answers go against the labels; WeightsError if
+    they aren't finite.
     """
     if len(set(labels.tolist())) < 2:
         raise DataError("calibrating needs real and fake faces; one kind is missing")
@@ -103,6 +105,8 @@ def fit(layer: nn.Linear, inputs: Tensor, labels: np.ndarray) -> Calibration:
         direction = mean / mean.square().sum()
     steady = np.ones(len(labels)) if direction is None else (inputs @ direction).double().numpy()
     table = np.stack([logits_of_fake(layer, inputs), steady], axis=1)  # (N, 2)
+    if not np.isfinite(table).all():
+        raise WeightsError("what the last layer sees or says is no finite number: damaged weights")
     # No penalty: C is infinite; the second column stands for the intercept.
     regression = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-8, max_iter=1000)
     scale, offset = regression.fit(table, labels).coef_[0]

@@ -22,8 +22,8 @@ from utils.codec import h264_like, jpeg
 from utils.config import ROOT
 from utils.demo import REAL_CLIPS, frame_rate, package_file, write_video
 from utils.detection import FaceDetector
-from utils.ensemble import Ensemble
-from utils.errors import DataError
+from utils.ensemble import NOT_FINITE, Ensemble
+from utils.errors import DataError, WeightsError
 from utils.schemas import SubmissionConfig
 from utils.tracking import FaceTracker, Track
 from utils.video import FrameReader
@@ -118,7 +118,10 @@ def labelled_clips(folder: Path) -> list[LabelledClip]:
 def face_scores(
     frames: Iterable[Frame], detector: FaceDetector | FaceTracker, ensemble: Ensemble, limit: int
 ) -> np.ndarray:
-    """p(fake) (N,) of the largest face of each frame that has one, N at most `limit`."""
+    """p(fake) (N,) of the largest face of each frame that has one, N at most `limit`.
+
+    WeightsError where a probability isn't finite.
+    """
     frames, scores, track = iter(frames), [], Track()
     while len(scores) < limit:
         chunk = list(islice(frames, FRAMES_AT_ONCE))
@@ -130,6 +133,8 @@ def face_scores(
         crops = [crop[..., ::-1] for crop in crops if crop is not None]
         if crops:
             scores.extend(ensemble.predict(np.stack(crops)).tolist())
+    if not np.isfinite(scores).all():
+        raise WeightsError(NOT_FINITE)
     return np.array(scores[:limit])
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from utils.blending import self_blended
-from utils.crops import crop_landmarks
+from utils.crops import crop_landmarks, crop_name
 from utils.epochs import with_self_blended
 from utils.lists import Videos
 from utils.preprocess import Preprocess
@@ -122,7 +122,7 @@ class FaceDataset(Dataset):
         return n_frame * self.within[index] // self.counts[video]
 
     def _path(self, name: str, number: int) -> Path:
-        return self.videos.root / name / f"{number:03d}.png"
+        return self.videos.root / name / crop_name(number)
 
     def _read(
         self, video: int, frame: int, rng: np.random.Generator

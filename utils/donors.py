@@ -106,8 +106,8 @@ def swapped_faces(
     targets = [path for path, swap in zip(reals, swaps, strict=True) if swap is not None]
     if not targets:
         raise DataError(
-            f"set {set_name!r} of {list_path}: no two of its {len(every.paths)} real faces, of two videos, "
-            "fit each other in colour and pose; take a larger set, or --fakes labelled"
+            f"set {set_name!r} of {list_path}: none of {len(reals)} real faces fits another of its "
+            f"{len(every.paths)}, of another video, in colour and pose; take more faces, or --fakes labelled"
         )
     labels = np.repeat([0, 1], [len(reals), len(targets)])
     return SwappedFaces(reals + targets, labels, [None] * len(reals) + [swap for swap in swaps if swap])

@@ -30,6 +30,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "wsdan-efficientnet-b3": lambda: WSDAN(num_classes=2, M=8, net="efficientnet-b3"),
 }
 FAKE = 1  # the class whose probability is asked for
+NOT_FINITE = "the networks gave no finite number: damaged weights, or try precision=fp32"
 
 
 @dataclass(frozen=True)

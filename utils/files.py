@@ -8,6 +8,7 @@ import shlex
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) -> None:
@@ -34,7 +35,8 @@ def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) ->
 def give_report(name: str | Path | None, command: Sequence[str], report: str, data: dict) -> int:
     """Print a report; with a name also write `name`.md, with the command, and `name`.json, its figures.
 
-    Returns the exit status. Raises OSError.
+    data: dicts, lists, strings and numbers; NaN, undefined, becomes null. Returns the exit status. Raises
+    OSError.
     """
     print(report)
     if name is None:
@@ -42,5 +44,14 @@ def give_report(name: str | Path | None, command: Sequence[str], report: str, da
     line, path = shlex.join(command), Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(f"{path}.md", f"    {line}\n\n{report}\n")
-    write_whole(f"{path}.json", json.dumps({"command": line} | data, indent=1) + "\n")
+    write_whole(f"{path}.json", json.dumps({"command": line} | without_nan(data), indent=1) + "\n")
     return 0
+
+
+def without_nan(value: Any) -> Any:
+    """Nested dicts and lists with None for NaN, which JSON doesn't have."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return None if value != value else value

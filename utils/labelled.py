@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.crops import crop_name
 from utils.datasets import read_crop
 from utils.errors import DataError
-from utils.lists import Videos, find_videos, limit_videos, read_json_list, read_list
+from utils.lists import find_videos, limit_videos, read_json_list, read_list
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def labelled_faces(
     paths, labels = [], []
     for name, label, frames in zip(videos.names, videos.labels, videos.frames, strict=True):
         picks = spread(frames, per_video)
-        paths += [_crop(videos, name, number) for number in picks]
+        paths += [videos.root / name / crop_name(number) for number in picks]
         labels += [int(label)] * len(picks)
     return LabelledFaces(paths, np.array(labels, np.int64))
 
@@ -73,7 +74,3 @@ def spread(frames: np.ndarray, count: int) -> np.ndarray:
     """At most `count` of the sorted frames, the middles of so many equal parts."""
     count = min(count, len(frames))
     return frames[(np.arange(count) * 2 + 1) * len(frames) // (2 * count)]
-
-
-def _crop(videos: Videos, name: str, number: int) -> Path:
-    return videos.root / name / f"{number:03d}.png"

@@ -165,13 +165,13 @@ def find_videos(table: pd.DataFrame, root: str | Path, sets: tuple[str, ...]) ->
 
 
 def limit_videos(videos: Videos, limit: int | None, seed: int) -> Videos:
-    """At most `limit` videos, drawn with the classes' shares kept and at least one of each."""
+    """`limit` videos, or all if there are fewer: the classes' shares kept, and one of each at least."""
     if limit is None or limit >= len(videos):
         return videos
     rng = np.random.default_rng(seed)
-    picks = []
-    for label in (0, 1):
-        places = np.flatnonzero(videos.labels == label)
-        count = max(round(limit * len(places) / len(videos)), min(len(places), 1))
-        picks.append(rng.permutation(places)[:count])
+    reals, fakes = (np.flatnonzero(videos.labels == label) for label in (0, 1))
+    count = min(round(limit * len(reals) / len(videos)), limit - min(len(fakes), 1))
+    count = max(count, min(len(reals), 1))
+    rest = max(limit - count, min(len(fakes), 1))
+    picks = [rng.permutation(reals)[:count], rng.permutation(fakes)[:rest]]
     return videos.subset(np.sort(np.concatenate(picks)))

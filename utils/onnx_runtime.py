@@ -6,15 +6,17 @@ processor wants; torch, operation by operation, does neither. The results agree 
 
 from __future__ import annotations
 
+import importlib
 import io
 import warnings
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from utils.errors import ConfigError
 
-# Batch norms, shapes and constants are stable in it, and every release since 1.10 (2021) reads it.
+# Batch norms, shapes and constants are stable in it, and every release since 1.12 (2022) reads it.
 OPSET = 17
 
 
@@ -23,7 +25,7 @@ class OnnxNet(nn.Module):
 
     net: takes images (B, C, H, W) and returns a tensor or a tuple of them; example: images of the size that
     it is for, (1, C, H, W); the number of images may differ later, their size only where `sizes_vary`. CPU,
-    float32, as many threads as torch has. ConfigError if the package isn't installed.
+    float32, as many threads as torch has. ConfigError if onnx or onnxruntime isn't installed.
     """
 
     def __init__(self, net: nn.Module, example: Tensor, sizes_vary: bool = False) -> None:
@@ -41,7 +43,9 @@ class OnnxNet(nn.Module):
 def check_device(device: torch.device | str) -> None:
     """ConfigError for a device that this runtime isn't used on."""
     if torch.device(device).type != "cpu":
-        raise ConfigError(f"runtime 'onnxruntime' is for the CPU, not {device}; say runtime=torch")
+        raise ConfigError(
+            f"runtime 'onnxruntime' is for the CPU, not {device}; say runtime=torch, or choose the device cpu"
+        )
 
 
 def opened(model: bytes | str):
@@ -49,24 +53,31 @@ def opened(model: bytes | str):
 
     ConfigError if the package isn't installed.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ConfigError(
-            f"runtime 'onnxruntime' needs a package that can't be imported ({error}); "
-            "pip install onnxruntime, or set runtime=torch"
-        ) from None
+    onnxruntime = needed("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors alone
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
+def needed(package: str) -> ModuleType:
+    """The package, imported; ConfigError if it can't be."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ConfigError(
+            f"runtime 'onnxruntime' needs a package that can't be imported ({error}); "
+            f"pip install {package}, or set runtime=torch"
+        ) from None
+
+
 def exported(net: nn.Module, example: Tensor, sizes_vary: bool = False) -> tuple[bytes, bool]:
     """The ONNX model of `net` for any number of images, and whether it returns a tuple.
 
     sizes_vary: for images of any size, too; the second axis of the outputs then depends on it (anchors).
+    ConfigError if onnx, with which torch writes models, isn't installed.
     """
+    needed("onnx")
     net = net.eval().cpu()
     images = torch.cat([example, example])  # one image could be taken for a dimension that isn't there
     file = io.BytesIO()

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from utils.corruptions import CORRUPTIONS
-from utils.ensemble import Ensemble
+from utils.ensemble import NOT_FINITE, Ensemble
+from utils.errors import WeightsError
 from utils.labelled import LabelledFaces
 from utils.metrics import frame_metrics
 from utils.progress import Progress
@@ -21,7 +22,8 @@ def probabilities(
 ) -> dict[str, np.ndarray]:
     """p(fake) (N,) of all faces: by "plain", and by the name of each kind at each of its three strengths.
 
-    A face's damage depends on seed, kind and the face's place alone. DataError for an unreadable crop.
+    A face's damage depends on seed, kind and the face's place alone. DataError for an unreadable crop,
+    WeightsError where a probability isn't finite.
     """
     variants = [("plain", None, 0)]
     variants += [(CORRUPTIONS[kind].name(level), kind, level) for kind in kinds for level in range(3)]
@@ -32,6 +34,8 @@ def probabilities(
                 answers[name][places] = ensemble.predict(
                     batch if kind is None else corrupted(batch, places, kind, level, seed)
                 )
+                if not np.isfinite(answers[name][places]).all():
+                    raise WeightsError(f"{name} faces: {NOT_FINITE}")
             progress.update(images=len(batch) * len(variants))
     return answers
 

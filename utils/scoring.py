@@ -23,7 +23,7 @@ from utils.align import align_face
 from utils.config import load_config
 from utils.detection import FaceDetector
 from utils.device import pick_device
-from utils.ensemble import Ensemble, build_ensemble
+from utils.ensemble import NOT_FINITE, Ensemble, build_ensemble
 from utils.errors import MediaError, UserError
 from utils.schemas import SubmissionConfig
 from utils.submission import UNDECIDED, Result, name_files
@@ -61,8 +61,7 @@ class _Clip:
             return Result(self.path, UNDECIDED, 0, self.reason, self.warning)
         mean = float(np.mean(self.probabilities))
         if not np.isfinite(mean):
-            reason = "the networks gave no finite number: damaged weights, or try precision=fp32"
-            return Result(self.path, UNDECIDED, self.faces, reason, self.warning)
+            return Result(self.path, UNDECIDED, self.faces, NOT_FINITE, self.warning)
         return Result(self.path, mean, self.faces, "", self.warning)
 
 
