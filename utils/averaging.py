@@ -1,4 +1,4 @@
-"""A running average of the weights, which is what a run with `ema` above 0 validates and hands over.
+"""Averages of weights: the running one that a run with `ema` above 0 validates, and that of several files.
 
 Averages of late weights generalise better than the last ones (Izmailov et al. 2018, arXiv:1803.05407);
 exponential ones follow the training at every step.
@@ -6,10 +6,17 @@ exponential ones follow the training at every step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from utils.checkpoint import read_state_dict
+from utils.errors import WeightsError
+from utils.preprocess import METADATA_KEY
 
 
 def decay_at(decay: float, step: int) -> float:
@@ -70,3 +77,31 @@ class AveragedWeights:
             return
         for counter, value in zip(averaged, current, strict=True):
             counter.copy_(value)
+
+
+def averaged_files(parts: Sequence[tuple[Path, float]]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The mean of weights files by their shares, float32, and the first one's metadata, the parts added.
+
+    parts: (file, share), the shares sum to 1. Batch norm statistics are averaged too, counters the first
+    one's. WeightsError if a file is unreadable, or of another network or preprocessing than the first.
+    """
+    (first, share), *others = parts
+    state, metadata = read_state_dict(first)
+    mean = {
+        name: share * value.float() if value.is_floating_point() else value for name, value in state.items()
+    }
+    for path, share in others:
+        other, stated = read_state_dict(path)
+        for key in ("network", METADATA_KEY):
+            if stated.get(key) != metadata.get(key):
+                raise WeightsError(f"{path}: its {key} isn't that of {first}")
+        if {name: value.shape for name, value in other.items()} != {n: v.shape for n, v in state.items()}:
+            raise WeightsError(f"{path}: its entries aren't those of {first}: another network")
+        for name, value in other.items():
+            if mean[name].is_floating_point():
+                mean[name] = mean[name] + share * value.float()
+    if not all(torch.isfinite(value).all() for value in mean.values()):
+        raise WeightsError(f"{first}: its average with the others isn't finite")
+    metadata = {key: value for key, value in metadata.items() if key not in ("validation", "averaged")}
+    metadata["mean of"] = ", ".join(f"{share:g} {path.name}" for path, share in parts)
+    return mean, metadata

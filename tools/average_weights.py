@@ -1,0 +1,62 @@
+"""Average weights files of one network, each with a share: fp16 safetensors again.
+
+    python tools/average_weights.py new.safetensors=0.7 old.safetensors=0.3 average.safetensors
+
+For states of one line of training, or runs from one start (Wortsman et al. 2022, "Model soups",
+arXiv:2203.05482): their average often does better than each, at no cost when scoring. Nothing says that it
+does: measure it (tools/measure_faces.py). All files must state the same network and preprocessing; what else
+the output states is of the first one, and which files it is of. Exit codes: 0 written, 1 the disk failed,
+2 usage or files that don't fit each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+
+def part(text: str) -> tuple[Path, float]:
+    """"a.safetensors=0.7" -> its path and its share."""
+    path, _, share = text.rpartition("=")
+    if not path or not 0 < float(share) < 1:
+        raise ValueError
+    return Path(path), float(share)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    part.__name__ = "FILE=SHARE with a share between 0 and 1"  # what argparse says that it wants
+    parser.add_argument("parts", type=part, nargs="+", metavar="FILE=SHARE", help="the shares sum to 1")
+    parser.add_argument("output", type=Path, metavar="OUT.safetensors")
+    arguments = parser.parse_args(argv)
+    if arguments.output.suffix != ".safetensors":
+        parser.error(f"{arguments.output}: must end in .safetensors")
+    total = sum(share for _, share in arguments.parts)
+    if len(arguments.parts) < 2 or abs(total - 1) > 1e-6:
+        parser.error(f"at least two files are needed, with shares that sum to 1; they sum to {total:g}")
+
+    from utils.command import run
+
+    return run(lambda: write(arguments.parts, arguments.output))
+
+
+def write(parts: list[tuple[Path, float]], output: Path) -> int:
+    """Write the average, and say what it is; exit status. Errors as of `averaged_files`."""
+    from utils.averaging import averaged_files
+    from utils.checkpoint import save_state_dict
+
+    state, metadata = averaged_files(parts)
+    save_state_dict(state, output, metadata)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+    for key, value in metadata.items():
+        print(f"  {key}: {value}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
