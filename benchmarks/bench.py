@@ -59,7 +59,7 @@ def tasks(quick: bool) -> dict[str, Callable[[], list]]:
     speed, training, memory, agreement = SpeedPlan(), TrainingPlan(), MemoryPlan(), AgreementPlan()
     if quick:
         small = (480, 270)
-        speed = SpeedPlan(1, ("mobilenet0.25",), (2,), (4,), 2, small)
+        speed = SpeedPlan(1, ("mobilenet0.25",), (2,), (4,), size=small)
         training = TrainingPlan(1, (("wsdan-xception", 96, 2), ("xception", 96, 2)))
         memory = MemoryPlan(10, 20, small, scripts=("scoring",))
         agreement = AgreementPlan(2, 2, 4, 100)

@@ -43,7 +43,7 @@ def training_rows(plan: TrainingPlan) -> list[Row]:
         tasks = {"reference": plain_step(name, copy.deepcopy(net), images, labels)}
         for precision in ("fp32", "bf16") if has_bf16() else ("fp32",):
             tasks[precision] = our_step(name, copy.deepcopy(net), images, labels, precision)
-        times = medians(interleaved(tasks, plan.runs))
+        times = medians(interleaved(tasks, plan.runs, warm_up=False))  # the median drops a slow first
         for precision in list(tasks)[1:]:
             reference_s, ours_s = times["reference"] / batch, times[precision] / batch
             more = {"unit": "image", "batch": batch, "pixels": size,
