@@ -28,7 +28,7 @@ def small(path, value, counter, **metadata):
 
 
 def test_shares_count_and_the_first_ones_metadata_is_kept(tmp_path):
-    one = small(tmp_path / "one.safetensors", 1.0, 7, validation="{}")
+    one = small(tmp_path / "one.safetensors", 1.0, 7, validation="{}", calibration="of one alone")
     other = small(tmp_path / "other.safetensors", 3.0, 9)
     state, metadata = averaged_files([(one, 0.75), (other, 0.25)])
     assert torch.equal(state["a.weight"], torch.full((2, 3), 1.5)) and state["a.num_batches_tracked"] == 7
@@ -61,6 +61,7 @@ def test_the_script_writes_a_network_between_the_two(tmp_path):
      (["one.safetensors", "other.safetensors=0.5", "out.safetensors"], "FILE=SHARE"),
      (["one.safetensors=0.5", "absent.safetensors=0.5", "out.safetensors"], "absent.safetensors"),
      (["one.safetensors=0.5", "wsdan.safetensors=0.5", "out.safetensors"], "its network isn't that of"),
+     (["bare.safetensors=0.5", "one.safetensors=0.5", "out.safetensors"], "names no network"),
      (["one.safetensors=0.5", "shape.safetensors=0.5", "out.safetensors"], "another network")],
 )  # fmt: skip
 def test_errors_are_one_line(arguments, words, tmp_path, capsys):
@@ -69,6 +70,7 @@ def test_errors_are_one_line(arguments, words, tmp_path, capsys):
     spec.loader.exec_module(tool)
     for name in ("one", "other"):
         small(tmp_path / f"{name}.safetensors", 1.0, 1)
+    save_state_dict({"a.weight": torch.ones(3)}, tmp_path / "bare.safetensors")
     small(tmp_path / "wsdan.safetensors", 1.0, 1, network="wsdan-xception")
     save_state_dict({"a.weight": torch.ones(3)}, tmp_path / "shape.safetensors", {"network": "xception"})
     try:

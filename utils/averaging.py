@@ -80,13 +80,16 @@ class AveragedWeights:
 
 
 def averaged_files(parts: Sequence[tuple[Path, float]]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The mean of weights files by their shares, float32, and the first one's metadata, the parts added.
+    """The mean of weights files by their shares, float32, and its metadata.
 
     parts: (file, share), the shares sum to 1. Batch norm statistics are averaged too, counters the first
-    one's. WeightsError if a file is unreadable, or of another network or preprocessing than the first.
+    one's. Metadata: the first one's network, preprocessing and data, and the parts. WeightsError if a file is
+    unreadable, names no network, or is of another network or preprocessing.
     """
     (first, share), *others = parts
     state, metadata = read_state_dict(first)
+    if "network" not in metadata:
+        raise WeightsError(f"{first}: names no network; average what tools/export_weights.py writes")
     mean = {
         name: share * value.float() if value.is_floating_point() else value for name, value in state.items()
     }
@@ -102,6 +105,7 @@ def averaged_files(parts: Sequence[tuple[Path, float]]) -> tuple[dict[str, Tenso
                 mean[name] = mean[name] + share * value.float()
     if not all(torch.isfinite(value).all() for value in mean.values()):
         raise WeightsError(f"{first}: its average with the others isn't finite")
-    metadata = {key: value for key, value in metadata.items() if key not in ("validation", "averaged")}
+    # Epoch, validation, calibration: true of the parts alone.
+    metadata = {key: metadata[key] for key in ("network", METADATA_KEY, "data") if key in metadata}
     metadata["mean of"] = ", ".join(f"{share:g} {path.name}" for path, share in parts)
     return mean, metadata
