@@ -6,7 +6,7 @@
     python train-wsdan.py wsdan-conf/xception.py ckpt=auto          # go on from where it stopped
     python train-wsdan.py wsdan-conf/xception.py --show-batch out.png   # what training would see
 
-A config file is Python with plain names, listed in utils/schemas.py; `key=value` overrides it. The crops
+A config file is Python with plain names (utils/training_schemas.py); `key=value` overrides it. The crops
 come from make_dataset.py, the list of videos from make_split.py. Into `save_dir` go last.pth (the newest
 state), ckpt_<k>.pth (after epoch k), best.pth (lowest validation log loss), log.jsonl (a line an epoch), a
 text log and TensorBoard files. Ctrl-C and SIGTERM save before they stop.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from utils.command import run
 from utils.config import load_config
-from utils.schemas import WSDANConfig
+from utils.training_schemas import WSDANConfig
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,7 +5,7 @@
     torchrun --nproc-per-node 4 train-xception.py xception-conf.py   # four GPUs (batch_size over all of them)
     python train-xception.py xception-conf.py resume=auto            # go on from where it stopped
 
-A config file is Python with plain names, listed in utils/schemas.py; `key=value` overrides it. The crops
+A config file is Python with plain names (utils/training_schemas.py); `key=value` overrides it. The crops
 come from make_dataset.py, the list of videos from make_split.py. Into `save_dir` go last.pth (the newest
 state), ckpt-<k>.pth (after epoch k), best.pth (lowest validation log loss), log.jsonl (a line an epoch) and
 TensorBoard files. Ctrl-C and SIGTERM save before they stop.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from utils.command import run
 from utils.config import load_config
-from utils.schemas import XceptionConfig
+from utils.training_schemas import XceptionConfig
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from torch import nn
 
 from utils.averaging import AveragedWeights, decay_at
 from utils.errors import ConfigError
-from utils.schemas import XceptionConfig
+from utils.training_schemas import XceptionConfig
 
 
 def net(value: float) -> nn.Module:

@@ -10,8 +10,9 @@ from utils.checkpoint import read_state_dict
 from utils.config import ROOT, load_config
 from utils.metrics import frame_metrics
 from utils.preprocess import METADATA_KEY, Preprocess
-from utils.schemas import SubmissionConfig, WSDANConfig
+from utils.schemas import SubmissionConfig
 from utils.scoring import BUNDLED, score
+from utils.training_schemas import WSDANConfig
 from utils.weights_table import check, read_table
 
 

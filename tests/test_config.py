@@ -8,7 +8,8 @@ import pytest
 
 from utils.config import ROOT, as_plain, dead_keys, describe, load_config
 from utils.errors import ConfigError
-from utils.schemas import SubmissionConfig, XceptionConfig
+from utils.schemas import SubmissionConfig
+from utils.training_schemas import XceptionConfig
 
 PUBLISHED_XCEPTION = """
 data_list = "dfdc-data.csv"

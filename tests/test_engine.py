@@ -13,7 +13,7 @@ from utils import xception_recipe as recipe
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.datasets import FaceDataset
 from utils.errors import ConfigError, DataError
-from utils.schemas import XceptionConfig
+from utils.training_schemas import XceptionConfig
 
 
 def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, capsys):

@@ -21,7 +21,7 @@ from utils.lists import (
     write_list,
     write_wsdan_list,
 )
-from utils.schemas import WSDANConfig
+from utils.training_schemas import WSDANConfig
 
 TABLE = pd.DataFrame(
     [("a", 0, 9, "val"), ("NA", 1, 12, "x"), ("c", 1, 0, "train"), ("d", 0, 1, "train"), ("e", 1, 5, "test")],

@@ -26,7 +26,7 @@ from utils import wsdan_recipe as recipe
 from utils.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from utils.errors import ConfigError, DataError
 from utils.pictures import first_faces
-from utils.schemas import WSDANConfig
+from utils.training_schemas import WSDANConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 

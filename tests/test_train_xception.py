@@ -18,7 +18,7 @@ from utils import xception_recipe as recipe
 from utils.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from utils.config import load_config
 from utils.errors import ConfigError, WeightsError
-from utils.schemas import XceptionConfig
+from utils.training_schemas import XceptionConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -13,7 +13,7 @@ from utils import wsdan_recipe as recipe
 from utils.checkpoint import read_state_dict, save_checkpoint, save_weights
 from utils.config import dead_keys, load_config
 from utils.errors import WeightsError
-from utils.schemas import WSDANConfig
+from utils.training_schemas import WSDANConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -9,7 +9,7 @@ import cv2
 import torch
 from torch import nn
 
-from utils.schemas import XceptionConfig
+from utils.training_schemas import XceptionConfig
 
 
 class TinyNet(nn.Module):

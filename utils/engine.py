@@ -25,9 +25,9 @@ from utils.errors import DataError, WeightsError
 from utils.lists import Videos, find_videos, limit_videos
 from utils.runs import Position, RunFolder, Stopped, StopRequest, restore, resume_path, snapshot
 from utils.schedule import learning_rate
-from utils.schemas import TrainingConfig
 from utils.task import Build, Task
 from utils.training import Tally, evaluate, train_one_epoch
+from utils.training_schemas import TrainingConfig
 
 
 def train(config: TrainingConfig, build: Build) -> int:

@@ -18,8 +18,8 @@ from utils.errors import DataError
 from utils.files import write_whole
 from utils.preprocess import Preprocess
 from utils.runs import resume_path
-from utils.schemas import WSDANConfig
 from utils.training import seed_step
+from utils.training_schemas import WSDANConfig
 from utils.wsdan import draw_theta
 from utils.wsdan_recipe import WSDANTask
 

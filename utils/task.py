@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from utils.datasets import FaceDataset
 from utils.runs import Position
-from utils.schemas import TrainingConfig
 from utils.training import Step
+from utils.training_schemas import TrainingConfig
 
 
 class Task(Protocol):

@@ -18,8 +18,8 @@ from utils.errors import DataError
 from utils.imagenet import load_imagenet_b3
 from utils.lists import read_json_list
 from utils.runs import Position
-from utils.schemas import WSDANConfig
 from utils.training import Step
+from utils.training_schemas import WSDANConfig
 from utils.wsdan import FeatureCenters, training_losses
 
 

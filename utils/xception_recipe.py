@@ -16,8 +16,8 @@ from utils.epochs import epoch_order
 from utils.errors import DataError
 from utils.lists import read_list
 from utils.runs import Position
-from utils.schemas import XceptionConfig
 from utils.training import Step
+from utils.training_schemas import XceptionConfig
 
 
 def train(config: XceptionConfig) -> int:
