@@ -10,9 +10,11 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio as psnr
 from small_config import write_config, write_weights
 
+from utils.align import TEMPLATE
 from utils.corruptions import CORRUPTIONS
 from utils.errors import WeightsError
 from utils.files import give_report
+from utils.labelled import LabelledFaces
 from utils.robustness import corrupted, figures, markdown, probabilities
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,6 +114,22 @@ def test_what_is_undefined_is_null_in_the_report(tmp_path, capsys):
     data = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
     assert data["figures"]["plain"]["auc"] is None and data["figures"]["plain"]["accuracy"] == 0.5
     assert (data["command"], data["more"]) == ("tool", [1, "a"]) and "nan" in capsys.readouterr().out
+
+
+def test_faces_are_grouped_by_how_far_they_turn(monkeypatch):
+    noses = {"a": 0, "b": -3, "c": 20, "d": -13, "e": 40, "f": 30, "g": -25}
+    shifted = {name: TEMPLATE + [[0, 0], [0, 0], [dx, 0], [0, 0], [0, 0]] for name, dx in noses.items()}
+    monkeypatch.setattr("utils.labelled.crop_landmarks", lambda path: shifted[path.name])
+
+    def groups(labels: list[int]) -> dict[str, list[int]]:
+        faces = LabelledFaces([Path(name) for name in noses], np.array(labels))
+        return {name: list(places) for name, places in faces.groups().items()}
+
+    poses = {"frontal (2 faces)": [0, 1], "turned (2 faces)": [2, 3], "profile (3 faces)": [4, 5, 6]}
+    assert groups([0, 1, 1, 0, 0, 1, 1]) == poses
+    assert groups([0, 1, 1, 1, 0, 1, 1]) == {name: poses[name] for name in poses if "turned" not in name}
+    monkeypatch.setattr("utils.labelled.crop_landmarks", lambda path: TEMPLATE)
+    assert groups([0, 1, 1, 0, 0, 1, 1]) == {}
 
 
 def test_the_tool_measures_a_list(face, tmp_path, capsys):

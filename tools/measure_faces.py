@@ -7,7 +7,8 @@
     python tools/measure_faces.py --list output/lists/dfdc-data.csv --faces output/faces --fakes swapped
 
 Prints a Markdown table of AUC, log loss, balanced log loss, accuracy and the share of real faces called fake:
-of the faces as they are, and under each corruption of utils/corruptions.py at three strengths. --fakes
+of the faces as they are, under each corruption of utils/corruptions.py at three strengths, and of the faces
+as they are by how far they turn (frontal, turned, profile; from the landmarks beside the crops). --fakes
 swapped: instead of the set's fakes, face swaps made of its real faces (utils/donors.py), then corrupted.
 --output NAME also writes NAME.md and NAME.json (figures, config, command). One crop a video counts unless
 --per-video says more. key=value changes the config. Exit codes: 0 done, 1 unusable faces or disk, 2 usage,

@@ -18,7 +18,7 @@ import numpy as np
 from utils.crops import crop_landmarks
 from utils.errors import DataError
 from utils.extent import extent_mask
-from utils.labelled import LabelledFaces, labelled_faces, read_face
+from utils.labelled import TURNED, LabelledFaces, labelled_faces, read_face, turn
 from utils.progress import Progress
 from utils.swapping import BLENDS, oval_mask, swap_crop
 
@@ -29,7 +29,6 @@ FURTHEST_COLOUR = 10.0  # distance of two faces' mean Lab: skin, light and brigh
 # person, of 29 that were looked at between 0.43 and 0.62 one does.
 ALIKE = 0.4
 INNER_BOX = (95, 100, 225, 268)  # x1, y1, x2, y2 of an aligned face: brows to chin
-TURNED = 12.0  # pixels of an aligned face that the nose may be beside the middle of eyes and mouth
 LEAST_PICTURE = 0.9  # share of the inner face that must not lie beyond the picture's edge
 
 
@@ -162,8 +161,7 @@ def look_of(face: np.ndarray, landmarks: np.ndarray) -> Look | None:
     """
     inner = oval_mask() > 0.5
     seen = inner & (extent_mask(face) > 0)
-    turned = abs(landmarks[2, 0] - np.delete(landmarks[:, 0], 2).mean()) > TURNED
-    if turned or seen.sum() < LEAST_PICTURE * inner.sum():
+    if turn(landmarks) > TURNED or seen.sum() < LEAST_PICTURE * inner.sum():
         return None
     lab = cv2.cvtColor(face.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     return Look(lab[seen].mean(axis=0), landmarks, pattern_of(lab[..., 0]))
