@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utils.allocation import keep_freed_memory
-
 STARTED = time.monotonic()
 # What decides how fast half precision and 8-bit integers are on an x86 processor.
 SHOWN_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
@@ -56,17 +54,13 @@ def seconds(task: Callable[[], Any]) -> float:
 def interleaved(
     tasks: Mapping[str, Callable[[], Any]], runs: int, warm_up: bool = True
 ) -> dict[str, list[float]]:
-    """Seconds of each task in `runs` rounds; a round runs every task once. A first round doesn't count.
-
-    All but a task called "reference" run with the memory setting of our scripts.
-    """
+    """Seconds of each task in `runs` rounds; a round runs every task once. A first round doesn't count."""
     if warm_up:
         for task in tasks.values():
             task()
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for number in range(runs):
         for name, task in tasks.items():
-            keep_freed_memory(name != "reference")
             times[name].append(seconds(task))
         shown = ", ".join(f"{name} {values[-1]:.2f} s" for name, values in times.items())
         say(f"  round {number + 1} of {runs}: {shown}")

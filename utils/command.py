@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable
 
-from utils import allocation
 from utils.errors import ConfigError, UserError, WeightsError
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Insufficient memory", "bad_alloc")
@@ -20,7 +19,6 @@ def run(work: Callable[[], int], interrupted: str = "interrupted") -> int:
 
     Any other exception is a defect, and its traceback is what is needed of it.
     """
-    allocation.keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal can't show
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
