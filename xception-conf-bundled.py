@@ -4,8 +4,8 @@ Data: one aligned crop a video, real and fake alike (10,925 real and 10,847 fake
 originals are set aside). Hardware: 2 CPU cores with AVX-512 but without bf16, so fp32: 3.3 to 3.8 images of
 224 pixels a second, 1.5 times as many of 160. Six stages, 388 minutes: all videos once at 160 pixels, a half
 of them at 224, all again at 224 (as this file has it, 109 minutes), 8,000 under poor quality, 12,000, and
-17,000 a third of them worn. The first two ran before originals were set aside. The states of stages 3, 5 and 6
-are averaged and calibrated. external/MODEL_CARD.md has the figures of each stage; AUC on val at the end 0.943.
+17,000 with a third of them worn. The first two ran before originals were set aside. The states of stages 3, 5
+and 6 are averaged and calibrated. Figures of each stage: external/MODEL_CARD.md; AUC on val at the end 0.943.
 
     python tools/convert_keras_xception.py
     python train-xception.py xception-conf-bundled.py image_size=160 seed=0 learning_rate=4e-4 warmup=0.1 \\
@@ -24,8 +24,8 @@ are averaged and calibrated. external/MODEL_CARD.md has the figures of each stag
     python tools/export_weights.py output/bundled-xception-5/last.pth output/stage-5.safetensors
     python tools/average_weights.py output/stage-5.safetensors=0.7 output/stage-3.safetensors=0.3 \\
         output/average.safetensors
-    python train-xception.py xception-conf-bundled.py augmentation=worn pretrained=output/average.safetensors \\
-        learning_rate=2.5e-4 seed=5 epoch_samples=17000 save_dir=output/bundled-xception-6
+    python train-xception.py xception-conf-bundled.py augmentation=worn learning_rate=2.5e-4 seed=5 \\
+        pretrained=output/average.safetensors epoch_samples=17000 save_dir=output/bundled-xception-6
 """
 
 data_list = "output/lists-holdout/dfdc-data.csv"
