@@ -20,7 +20,7 @@ def run(transform: A.ImageOnlyTransform, image: np.ndarray, seed: int = 0) -> np
     return transform(image=image)["image"]
 
 
-@pytest.mark.parametrize("name", ["published", "published-wsdan", "bundled", "worn", "robust"])
+@pytest.mark.parametrize("name", ["published", "published-wsdan", "bundled", "worn", "spared", "robust"])
 @pytest.mark.parametrize("preprocess", [SIZE, WINDOW])
 def test_same_state_same_image(face, name, preprocess):
     augment = augmentation(name)
@@ -33,7 +33,7 @@ def test_same_state_same_image(face, name, preprocess):
 
 def test_the_crop_itself_is_left_alone(face):
     before = face.copy()
-    for name in ("published", "bundled", "worn", "robust"):
+    for name in ("published", "bundled", "worn", "spared", "robust"):
         for seed in range(5):
             augmentation(name)(face, SIZE, np.random.default_rng(seed))
     assert np.array_equal(face, before)
@@ -63,6 +63,20 @@ def test_worn_takes_detail_or_light_from_a_third(face):
     lost = (worn < np.quantile(mild, 0.05)).mean()
     assert 0.1 < lost < 0.4
     assert np.quantile(worn, 0.75) > 0.7 * np.quantile(mild, 0.75)
+
+
+def test_spared_wears_real_faces_out_more_often_than_fakes(face):
+    """The recipe says 45% of the real ones and 27% of the fakes."""
+
+    def lost(label: int) -> float:
+        augment, bundled = augmentation("spared"), augmentation("bundled")
+        draws = [np.random.default_rng(seed) for seed in range(150)]
+        detail = [cv2.Laplacian(augment(face, WINDOW, rng, label), cv2.CV_64F).std() for rng in draws]
+        draws = [np.random.default_rng(seed) for seed in range(150)]
+        mild = [cv2.Laplacian(bundled(face, WINDOW, rng, label), cv2.CV_64F).std() for rng in draws]
+        return float((np.array(detail) < np.quantile(mild, 0.1)).mean())
+
+    assert lost(0) > 1.2 * lost(1) > 0.12
 
 
 def test_published_probabilities():

@@ -85,7 +85,7 @@ def test_validation_hands_over_the_crop_itself(videos):
 
 def test_training_frames_are_drawn_from_all_crops_anew_each_epoch(videos):
     seen = {read_crop(videos.root / "video2" / f"{n:03d}.png")[0][0, 0, 2]: n for n in (0, 2, 4)}
-    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng: face)
+    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng, label: face)
     drawn = [seen[value(faces[epoch, 2])] for epoch in range(30)]
     assert set(drawn) == {0, 2, 4}
     assert drawn == [seen[value(faces[epoch, 2])] for epoch in range(30)]
@@ -94,7 +94,7 @@ def test_training_frames_are_drawn_from_all_crops_anew_each_epoch(videos):
 def test_training_without_change_is_what_scoring_sees(videos):
     """Through `resize` and `normalise` as through `Preprocess.batch`, to a grey level."""
     plain = FaceDataset(
-        videos, np.full(6, 1), PREPROCESS, 0, lambda face, preprocess, rng: preprocess.resize(face)
+        videos, np.full(6, 1), PREPROCESS, 0, lambda face, preprocess, rng, label: preprocess.resize(face)
     )
     plain.videos.frames[3] = np.array([2])
     scored = PREPROCESS.batch(validation(plain.videos, 1)[0, 3].image[None])[0]
@@ -172,7 +172,7 @@ def test_a_sample_names_its_file(videos):
 
 def test_a_self_blended_sample_is_its_real_face_changed_and_called_fake(videos):
     """Index + length is the sample blended; the same for the same epoch, whoever loads it."""
-    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng: face)
+    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng, label: face)
     plain, blended, again = faces[0, 1], faces[0, 1 + 6], faces[0, 1 + 6]
     assert (plain.label, blended.label, blended.index) == (0, 1, 7)
     assert torch.equal(blended.image, again.image)

@@ -27,7 +27,7 @@ from utils.schemas import FACE_SIZE
 # A broken crop is replaced by one of so many others of its video, else of other videos of its label.
 OTHER_FRAMES, OTHER_VIDEOS = 5, 20
 
-Augmentation = Callable[[np.ndarray, Preprocess, np.random.Generator], np.ndarray]
+Augmentation = Callable[[np.ndarray, Preprocess, np.random.Generator, int], np.ndarray]
 
 
 def sample_counts(videos: Videos, real_fraction: float, fake_fraction: float) -> np.ndarray:
@@ -95,7 +95,7 @@ class FaceDataset(Dataset):
             return Sample(torch.from_numpy(image), label, index, broken)
         if blend:
             image, _ = self_blended(image, rng, crop_landmarks(path))
-        image = self.augmentation(image, self.preprocess, rng)
+        image = self.augmentation(image, self.preprocess, rng, label)
         return Sample(self.preprocess.normalise(image), label, index, broken)
 
     def labels_of(self, indices: np.ndarray) -> np.ndarray:
