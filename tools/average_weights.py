@@ -48,13 +48,11 @@ def main(argv: list[str] | None = None) -> int:
 def write(parts: list[tuple[Path, float]], output: Path) -> int:
     """Write the average, and say what it is; exit status. Errors as of `averaged_files`."""
     from utils.averaging import averaged_files
-    from utils.checkpoint import save_state_dict
+    from utils.checkpoint import describe_weights, save_state_dict
 
     state, metadata = averaged_files(parts)
     save_state_dict(state, output, metadata)
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
-    for key, value in metadata.items():
-        print(f"  {key}: {value}")
+    print(describe_weights(output, metadata))
     return 0
 
 

@@ -35,10 +35,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def write(checkpoint: Path, output: Path) -> int:
     """Write the weights, and say what they are; exit status. Errors as of `export`."""
+    from utils.checkpoint import describe_weights
+
     metadata = export(checkpoint, output)
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
-    for key, value in metadata.items():
-        print(f"  {key}: {value}")
+    print(describe_weights(output, metadata))
     return 0
 
 
