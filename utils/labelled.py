@@ -97,7 +97,11 @@ def labelled_faces(
     limit: draw so many videos, the classes' shares kept. DataError for a list or crops of no use.
     """
     read = read_json_list if list_path.suffix.lower() == ".json" else read_list
-    videos, _ = find_videos(read(list_path), root, (set_name,))
+    table = read(list_path)
+    try:
+        videos, _ = find_videos(table, root, (set_name,))
+    except DataError as error:
+        raise DataError(f"{list_path}: {error}") from None
     videos = limit_videos(videos, limit, seed)
     paths, labels = [], []
     for name, label, frames in zip(videos.names, videos.labels, videos.frames, strict=True):
