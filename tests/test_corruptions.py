@@ -159,13 +159,18 @@ def test_the_tool_measures_a_list(face, tmp_path, capsys):
     assert data["command"].startswith("python tools/measure_faces.py --config")
     assert (data["config"]["flip"], data["config"]["attention_crop"]) == (True, False)
     assert set(data["figures"]) == {"plain", *(f"JPEG quality {quality}" for quality in (75, 50, 25))}
+    (tmp_path / "b.md").mkdir()
     for code, said, arguments in (
         (2, "no-conf.py", ["--config", "no-conf.py", *common[2:], "--set", "valid"]),
         (2, "--corruptions rain: there are", [*common, "--set", "valid", "--corruptions", "rain"]),
         (2, "--corruptions rain: there are", [*common, "--set", "valid", "--corruptions", "all", "rain"]),
         (2, "did you mean 'flip'", [*common, "--set", "valid", "flips=True"]),
-        (1, "no video of set 'val'", common),
+        (1, "dfdc.json: the list has no video of set 'val'", common),
+        (2, "name the report", [*common, "--set", "valid", "--output", ""]),
+        (2, "b.md: a folder", [*common, "--set", "valid", "--output", str(tmp_path / "b")]),
+        (1, "dfdc.json/b.md: can't be written", [*common, "--set", "valid", "--output", f"{faces[1]}/b"]),
     ):
         assert tool.main(arguments) == code
-        error = capsys.readouterr().err
+        out, error = capsys.readouterr()
+        assert not out  # it wasn't measured in vain
         assert error.startswith("error: ") and error.count("\n") == 1 and said in error
