@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.command import is_out_of_memory, memory_errors, run
+from utils.command import SMALLER_BATCH, is_out_of_memory, memory_errors, run
 
 if TYPE_CHECKING:  # what is heavy is imported after the arguments are read, so that --help is quick
     from collections.abc import Callable, Iterator
@@ -45,7 +45,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
-    return run(lambda: submit(args), "stopped; what was scored is kept, and --resume goes on from it")
+    stopped = "stopped; what was scored is kept, and --resume goes on from it"
+    return run(lambda: submit(args), stopped, SMALLER_BATCH)
 
 
 def submit(args: argparse.Namespace) -> int:
@@ -136,7 +137,7 @@ def judge(
     except memory_errors() as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError("memory ran out; go on with --resume and a smaller batch_size=...") from None
+        raise UserError(f"memory ran out; go on with --resume, and {SMALLER_BATCH}") from None
     finally:
         bar.close()
     return False

@@ -190,7 +190,7 @@ def extract(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    return run(lambda: extract(args))
+    return run(lambda: extract(args), relief="try a smaller batch_size=..., or fewer --workers")
 
 
 if __name__ == "__main__":

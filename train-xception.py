@@ -17,7 +17,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils.command import run
+from utils.command import SMALLER_BATCH, run
 from utils.config import load_config
 from utils.training_schemas import XceptionConfig
 
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path, help="config file, such as xception-conf.py")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
     arguments = parser.parse_args(argv)
-    return run(lambda: train(arguments.config, arguments.overrides))
+    return run(lambda: train(arguments.config, arguments.overrides), relief=SMALLER_BATCH)
 
 
 def train(config_path: Path, overrides: list[str]) -> int:

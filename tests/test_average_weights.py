@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import ROOT
 from fill import fill
+from safetensors.torch import save
 
 from models import xception
 from utils.averaging import averaged_files
@@ -62,7 +63,12 @@ def test_the_script_writes_a_network_between_the_two(tmp_path):
      (["one.safetensors=0.5", "absent.safetensors=0.5", "out.safetensors"], "absent.safetensors"),
      (["one.safetensors=0.5", "wsdan.safetensors=0.5", "out.safetensors"], "its network isn't that of"),
      (["bare.safetensors=0.5", "one.safetensors=0.5", "out.safetensors"], "names no network"),
-     (["one.safetensors=0.5", "shape.safetensors=0.5", "out.safetensors"], "another network")],
+     (["one.safetensors=0.5", "shape.safetensors=0.5", "out.safetensors"], "another network"),
+     (["one.safetensors=0.5", "whole.safetensors=0.5", "out.safetensors"], "another network"),
+     (["one.safetensors=0.5", "nan.safetensors=0.5", "out.safetensors"], "nan.safetensors: a.weight holds"),
+     (["one.safetensors=nan", "other.safetensors=0.5", "out.safetensors"], "between 0 and 1"),
+     (["one.safetensors=0.5", "other.safetensors=0.5", "other.safetensors"], "would be overwritten"),
+     (["one.safetensors=0.5", "other.safetensors=0.5", "folder.safetensors"], "a folder")],
 )  # fmt: skip
 def test_errors_are_one_line(arguments, words, tmp_path, capsys):
     spec = importlib.util.spec_from_file_location("average_weights", ROOT / "tools" / "average_weights.py")
@@ -72,7 +78,15 @@ def test_errors_are_one_line(arguments, words, tmp_path, capsys):
         small(tmp_path / f"{name}.safetensors", 1.0, 1)
     save_state_dict({"a.weight": torch.ones(3)}, tmp_path / "bare.safetensors")
     small(tmp_path / "wsdan.safetensors", 1.0, 1, network="wsdan-xception")
-    save_state_dict({"a.weight": torch.ones(3)}, tmp_path / "shape.safetensors", {"network": "xception"})
+    network = {"network": "xception"}
+    save_state_dict({"a.weight": torch.ones(3)}, tmp_path / "shape.safetensors", network)
+    counter = {"a.num_batches_tracked": torch.tensor(1)}
+    whole = counter | {"a.weight": torch.ones(2, 3, dtype=torch.int32)}
+    save_state_dict(whole, tmp_path / "whole.safetensors", network)
+    damaged = save(counter | {"a.weight": torch.full((2, 3), float("nan"))}, network)
+    (tmp_path / "nan.safetensors").write_bytes(damaged)
+    (tmp_path / "folder.safetensors").mkdir()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     try:
         status = tool.main([str(tmp_path / argument) for argument in arguments])
     except SystemExit as stop:  # argparse
@@ -80,3 +94,4 @@ def test_errors_are_one_line(arguments, words, tmp_path, capsys):
     assert status == 2
     assert words in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out.safetensors").exists()
+    assert all(path.read_bytes() == data for path, data in before.items())

@@ -139,6 +139,7 @@ def test_sample_gives_order_and_choice(main, folder, config, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("a\x1b[2J\r\nb,c\n", "it is 'a\\x1b[2J'"),
         ("name,score\na.mp4,1\n", "filename,label"),
         ("filename,label\na.mp4,1\nb.mp4,0\na.mp4,0\n", "'a.mp4' twice"),
         ("filename,label\n", "no file"),

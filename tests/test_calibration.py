@@ -180,6 +180,7 @@ def test_errors_are_one_line(data, tmp_path, capsys):
     common = ["--faces", str(data / "faces"), "--set", "valid"]
     for weights, said in (
         ("no.safetensors", "no such weights file"),
+        ("/", "a folder, not a weights file"),
         (plain, "names no network"),
         (noted, "none of calibrate.py: 'by hand'"),
         (odd, "'preprocess' can't be understood"),
@@ -187,8 +188,12 @@ def test_errors_are_one_line(data, tmp_path, capsys):
         assert tool().main([weights, "--list", str(data / "dfdc.json"), *common]) == 2
         error = capsys.readouterr().err
         assert error.startswith(f"error: {weights}: ") and error.count("\n") == 1 and said in error
-    with pytest.raises(SystemExit, match="2"):
-        tool().main([plain, "--list", "x", *common, "--output", "a.pth"])
+    before = Path(odd).read_bytes()
+    for output, said in (("a.pth", "must end in .safetensors"), (odd, "would be overwritten")):
+        assert tool().main([odd, "--list", str(data / "dfdc.json"), *common, "--output", output]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {output}: ") and error.count("\n") == 1 and said in error
+    assert Path(odd).read_bytes() == before
     (data / "faces" / "v3" / "004.png").write_bytes(b"no picture")
     faces = labelled_faces(data / "dfdc.json", data / "faces", "valid")
     with pytest.raises(DataError, match="v3.004.png"):

@@ -218,6 +218,8 @@ def test_files_that_are_something_else(tmp_path, suffix):
         archive.writestr("readme.txt", "no weights")
     assert str(path) in error_of(read_state_dict, path)
     assert "a folder, not a weights file" in error_of(read_state_dict, tmp_path)
+    torch.save({"epoch": 1}, path.with_suffix(".safetensors"))
+    assert "damaged" in error_of(load_checkpoint, path.with_suffix(".safetensors"))
 
 
 def test_objects_that_hold_no_weights(tmp_path):

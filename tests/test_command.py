@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from utils.command import run
+from utils.command import SMALLER_BATCH, run
 from utils.errors import ConfigError, DataError, WeightsError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +48,12 @@ def test_what_a_user_can_cause_is_a_line_and_a_status(capsys, error, status, lin
 def test_a_defect_keeps_its_traceback(error):
     with pytest.raises(type(error)):
         run(raising(error))
+
+
+def test_who_has_no_batch_is_not_told_to_make_it_smaller(capsys):
+    assert run(raising(MemoryError())) == run(raising(MemoryError()), relief=SMALLER_BATCH) == 1
+    plain, batch = capsys.readouterr().err.splitlines()
+    assert "batch" not in plain and batch == "error: memory ran out; try a smaller batch_size=..."
 
 
 @pytest.mark.parametrize("status", [0, 1, 143])

@@ -13,6 +13,7 @@ from small_config import write_config, write_weights
 from utils.align import TEMPLATE
 from utils.corruptions import CORRUPTIONS
 from utils.errors import WeightsError
+from utils.faces import Face, write_faces_csv
 from utils.files import give_report
 from utils.labelled import LabelledFaces
 from utils.robustness import corrupted, figures, markdown, probabilities
@@ -116,20 +117,23 @@ def test_what_is_undefined_is_null_in_the_report(tmp_path, capsys):
     assert (data["command"], data["more"]) == ("tool", [1, "a"]) and "nan" in capsys.readouterr().out
 
 
-def test_faces_are_grouped_by_how_far_they_turn(monkeypatch):
-    noses = {"a": 0, "b": -3, "c": 20, "d": -13, "e": 40, "f": 30, "g": -25}
-    shifted = {name: TEMPLATE + [[0, 0], [0, 0], [dx, 0], [0, 0], [0, 0]] for name, dx in noses.items()}
-    monkeypatch.setattr("utils.labelled.crop_landmarks", lambda path: shifted[path.name])
+def test_faces_are_grouped_by_how_far_they_turn(tmp_path):
+    noses = [0, -4, 24, -16, 60, 40, -40]  # pixels to the right
 
-    def groups(labels: list[int]) -> dict[str, list[int]]:
-        faces = LabelledFaces([Path(name) for name in noses], np.array(labels))
+    def groups(labels: list[int], noses: list[int] = noses) -> dict[str, list[int]]:
+        for place, right in enumerate(noses):
+            landmarks = TEMPLATE * 1.5 + [[0, 0], [0, 0], [right * 1.5, 0], [0, 0], [0, 0]]
+            (tmp_path / str(place)).mkdir(exist_ok=True)
+            write_faces_csv(tmp_path / str(place) / "faces.csv", [(9, Face(0.9, np.zeros(4), landmarks))])
+        paths = [tmp_path / str(place) / "009.png" for place in range(len(labels))]
+        faces = LabelledFaces(paths, np.array(labels))
         return {name: list(places) for name, places in faces.groups().items()}
 
     poses = {"frontal (2 faces)": [0, 1], "turned (2 faces)": [2, 3], "profile (3 faces)": [4, 5, 6]}
     assert groups([0, 1, 1, 0, 0, 1, 1]) == poses
+    assert groups([0, 1, 1, 0, 0, 1, 1, 0, 1]) == poses  # the last two have no landmarks
     assert groups([0, 1, 1, 1, 0, 1, 1]) == {name: poses[name] for name in poses if "turned" not in name}
-    monkeypatch.setattr("utils.labelled.crop_landmarks", lambda path: TEMPLATE)
-    assert groups([0, 1, 1, 0, 0, 1, 1]) == {}
+    assert groups([0, 1, 1, 0, 0, 1, 1], [0] * 7) == {}
 
 
 def test_the_tool_measures_a_list(face, tmp_path, capsys):
@@ -155,13 +159,18 @@ def test_the_tool_measures_a_list(face, tmp_path, capsys):
     assert data["command"].startswith("python tools/measure_faces.py --config")
     assert (data["config"]["flip"], data["config"]["attention_crop"]) == (True, False)
     assert set(data["figures"]) == {"plain", *(f"JPEG quality {quality}" for quality in (75, 50, 25))}
+    (tmp_path / "b.md").mkdir()
     for code, said, arguments in (
         (2, "no-conf.py", ["--config", "no-conf.py", *common[2:], "--set", "valid"]),
         (2, "--corruptions rain: there are", [*common, "--set", "valid", "--corruptions", "rain"]),
         (2, "--corruptions rain: there are", [*common, "--set", "valid", "--corruptions", "all", "rain"]),
         (2, "did you mean 'flip'", [*common, "--set", "valid", "flips=True"]),
-        (1, "no video of set 'val'", common),
+        (1, "dfdc.json: the list has no video of set 'val'", common),
+        (2, "name the report", [*common, "--set", "valid", "--output", ""]),
+        (2, "b.md: a folder", [*common, "--set", "valid", "--output", str(tmp_path / "b")]),
+        (1, "dfdc.json/b.md: can't be written", [*common, "--set", "valid", "--output", f"{faces[1]}/b"]),
     ):
         assert tool.main(arguments) == code
-        error = capsys.readouterr().err
+        out, error = capsys.readouterr()
+        assert not out  # it wasn't measured in vain
         assert error.startswith("error: ") and error.count("\n") == 1 and said in error

@@ -63,5 +63,19 @@ def test_landmarks_of_a_crop_come_from_its_faces_csv_or_the_template(tmp_path):
     assert 0.5 < np.abs(found - TEMPLATE).max() < 12 and np.abs(found - TEMPLATE).mean() < 5
     assert np.array_equal(crop_landmarks(tmp_path / "009.png"), TEMPLATE)  # not in the table
     assert np.array_equal(crop_landmarks(tmp_path / "none" / "007.png"), TEMPLATE)
-    (tmp_path / "faces.csv").write_text("a,b\n")
-    assert np.array_equal(crop_landmarks(tmp_path / "007.png"), TEMPLATE)
+    header = (tmp_path / "faces.csv").read_text().splitlines()[0]
+    for text in ("", "a,b\n", f"{header}\n\n", f"{header}\n7\n", f"{header}\n7,{'9' * 200_000}\n"):
+        (tmp_path / "faces.csv").write_text(text)
+        assert np.array_equal(crop_landmarks(tmp_path / "007.png"), TEMPLATE)
+
+
+def test_the_landmarks_of_a_folders_crops_are_read_at_once(tmp_path, monkeypatch):
+    faces = [Face(0.9, np.zeros(4), TEMPLATE + (number, 0)) for number in range(3)]
+    write_faces_csv(tmp_path / "faces.csv", enumerate(faces))
+    paths = [tmp_path / f"{number:03d}.png" for number in (2, 7, 0)]
+    alone = [crop_landmarks(paths[0]), None, crop_landmarks(paths[2])]
+    read, times = crops.read_faces_csv, []
+    monkeypatch.setattr("utils.crops.read_faces_csv", lambda path: times.append(path) or read(path))
+    together = crops.landmarks_of_crops(paths)
+    assert len(times) == 1 and together[1] is None
+    assert all(np.array_equal(alone[k], together[k]) for k in (0, 2))

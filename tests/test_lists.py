@@ -103,6 +103,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         ("name,is_fake\na,0\n", "no column n_frame, set_name"),
         ("name,is_fake,n_frame,set_name\na,2,1,train\n", "is_fake must be 0 or 1"),
         ("name,is_fake,n_frame,set_name\na,1,many,train\n", "n_frame a whole number"),
+        ("name,is_fake,n_frame,set_name\n", "names no video"),
     ],
 )
 def test_lists_that_are_none(tmp_path, text, said):

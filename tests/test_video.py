@@ -250,6 +250,21 @@ class TestImages:
         assert np.abs(read_image(tmp_path / f"a.{suffix}").astype(int) - 120).max() <= 4
 
 
+def test_lack_of_memory_is_not_blamed_on_the_video(clip, monkeypatch):
+    """In OpenCV's words and code; what ends the reading of a damaged video is a MediaError."""
+    failure = cv2.error("(-4:Insufficient memory) Failed to allocate 691200 bytes")
+
+    def fail(frame):
+        raise failure
+
+    monkeypatch.setattr("utils.video._check_size", fail)
+    with pytest.raises(MediaError, match="the decoder gave up"):
+        list(FrameReader(clip))
+    failure.code = cv2.Error.StsNoMem
+    with pytest.raises(cv2.error, match="Insufficient memory"):
+        list(FrameReader(clip))
+
+
 def test_an_image_too_large_for_the_memory_is_refused_by_its_size(tmp_path):
     """8,100 x 8,000 pixels: a small file, black, of more pixels than can be handled."""
     path = tmp_path / "large.png"

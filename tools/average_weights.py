@@ -21,21 +21,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 def part(text: str) -> tuple[Path, float]:
     """"a.safetensors=0.7" -> its path and its share."""
     path, _, share = text.rpartition("=")
-    if not path or not 0 < float(share) < 1:
-        raise ValueError
-    return Path(path), float(share)
+    try:
+        if path and 0 < float(share) < 1:
+            return Path(path), float(share)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text}: must be FILE=SHARE, with a share between 0 and 1")
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    part.__name__ = "FILE=SHARE with a share between 0 and 1"  # what argparse says that it wants
     parser.add_argument("parts", type=part, nargs="+", metavar="FILE=SHARE", help="the shares sum to 1")
     parser.add_argument("output", type=Path, metavar="OUT.safetensors")
     arguments = parser.parse_args(argv)
-    if arguments.output.suffix != ".safetensors":
-        parser.error(f"{arguments.output}: must end in .safetensors")
     total = sum(share for _, share in arguments.parts)
     if len(arguments.parts) < 2 or abs(total - 1) > 1e-6:
         parser.error(f"at least two files are needed, with shares that sum to 1; they sum to {total:g}")
@@ -46,15 +46,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def write(parts: list[tuple[Path, float]], output: Path) -> int:
-    """Write the average, and say what it is; exit status. Errors as of `averaged_files`."""
+    """Write the average, and say what it is; exit status. Errors as of `averaged_files`, `check_output`."""
     from utils.averaging import averaged_files
-    from utils.checkpoint import save_state_dict
+    from utils.checkpoint import describe_weights, save_state_dict
+    from utils.files import check_output
 
+    check_output(output, ".safetensors", [path for path, _ in parts])
     state, metadata = averaged_files(parts)
     save_state_dict(state, output, metadata)
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
-    for key, value in metadata.items():
-        print(f"  {key}: {value}")
+    print(describe_weights(output, metadata))
     return 0
 
 

@@ -34,19 +34,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args(argv)
-    weights = arguments.weights
-    output = arguments.output or weights.with_name(f"{weights.stem}-calibrated.safetensors")
-    if output.suffix != ".safetensors":
-        parser.error(f"--output {output}: must end in .safetensors")
     if (arguments.limit is not None and arguments.limit < 2) or arguments.batch_size < 1:
         parser.error("--limit must be at least 2 and --batch-size at least 1")
 
     from utils.command import run
 
-    return run(lambda: calibrate(arguments, output))
+    return run(lambda: calibrate(arguments), relief="try a smaller --batch-size")
 
 
-def calibrate(arguments: argparse.Namespace, output: Path) -> int:
+def calibrate(arguments: argparse.Namespace) -> int:
     """Write the calibrated weights, and say what changed; exit status. Raises UserError and OSError."""
     import numpy as np
     import torch
@@ -56,22 +52,26 @@ def calibrate(arguments: argparse.Namespace, output: Path) -> int:
     from utils.device import pick_device
     from utils.ensemble import NETWORKS
     from utils.errors import WeightsError
+    from utils.files import check_output
     from utils.labelled import labelled_faces
     from utils.metrics import frame_metrics
     from utils.preprocess import preprocess_of
     from utils.progress import Progress
 
+    weights = arguments.weights
+    output = arguments.output or weights.parent / f"{weights.stem}-calibrated.safetensors"
+    check_output(output, ".safetensors", [weights])
     device = pick_device(arguments.device)
-    network = read_state_dict(arguments.weights)[1].get("network")
+    network = read_state_dict(weights)[1].get("network")
     if network not in NETWORKS:
-        raise WeightsError(f"{arguments.weights}: its metadata names no network (export_weights.py does)")
+        raise WeightsError(f"{weights}: its metadata names no network (export_weights.py does)")
     net = NETWORKS[network]()
-    metadata = load_weights(net, arguments.weights)
+    metadata = load_weights(net, weights)
     try:
         earlier = calibration.Note.read(metadata.get(calibration.METADATA_KEY))
         preprocess = preprocess_of(network, metadata)
     except WeightsError as error:
-        raise WeightsError(f"{arguments.weights}: {error}") from None
+        raise WeightsError(f"{weights}: {error}") from None
     net.to(device, memory_format=torch.channels_last)
     faces = labelled_faces(arguments.list, arguments.faces, arguments.set, limit=arguments.limit)
 

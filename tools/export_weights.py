@@ -25,8 +25,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="such as best.pth")
     parser.add_argument("output", type=Path, metavar="OUT.safetensors")
     arguments = parser.parse_args(argv)
-    if arguments.output.suffix != ".safetensors":
-        parser.error(f"{arguments.output}: must end in .safetensors")
 
     from utils.command import run
 
@@ -34,11 +32,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def write(checkpoint: Path, output: Path) -> int:
-    """Write the weights, and say what they are; exit status. Errors as of `export`."""
+    """Write the weights, and say what they are; exit status. Errors as of `export` and `check_output`."""
+    from utils.checkpoint import describe_weights
+    from utils.files import check_output
+
+    check_output(output, ".safetensors", [checkpoint])
     metadata = export(checkpoint, output)
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
-    for key, value in metadata.items():
-        print(f"  {key}: {value}")
+    print(describe_weights(output, metadata))
     return 0
 
 
@@ -47,20 +47,31 @@ def export(checkpoint_path: Path, output: Path) -> dict[str, str]:
     from utils.checkpoint import load_checkpoint, load_weights, save_weights
     from utils.ensemble import NETWORKS
     from utils.errors import WeightsError
-    from utils.preprocess import METADATA_KEY, Preprocess
 
     checkpoint = load_checkpoint(checkpoint_path)
     network, config = checkpoint.get("arch"), checkpoint.get("config")
-    if network not in NETWORKS or not isinstance(config, dict):
+    if not isinstance(network, str) or network not in NETWORKS or not isinstance(config, dict):
         raise WeightsError(f"{checkpoint_path}: not written by our training: it holds no config")
     model = NETWORKS[network]()
     load_weights(model, checkpoint_path)
-    if any(tally["step"] for tally in checkpoint.get("tallies", [])):
+    try:
+        within_epoch = any(tally["step"] for tally in checkpoint.get("tallies", []))
+        metadata = stated(checkpoint)
+    except KeyError as error:
+        raise WeightsError(f"{checkpoint_path}: its config or figures lack {error}") from None
+    except (AttributeError, IndexError, TypeError, ValueError):
+        raise WeightsError(f"{checkpoint_path}: its config or figures are damaged") from None
+    if within_epoch:
         raise WeightsError(f"{checkpoint_path}: saved within an epoch, so its figures are of older weights")
-    needed = ("window", "image_size", "mean", "std", "train_sets", "valid_set", "data_list", "seed")
-    lacking = set(needed) - set(config)
-    if lacking:
-        raise WeightsError(f"{checkpoint_path}: its config lacks {', '.join(sorted(lacking))}")
+    save_weights(model, output, metadata)
+    return metadata
+
+
+def stated(checkpoint: dict) -> dict[str, str]:
+    """What a checkpoint says of its weights; KeyError, TypeError or the like for a damaged one."""
+    from utils.preprocess import METADATA_KEY, Preprocess
+
+    config = checkpoint["config"]
     window = None if config["window"] is None else tuple(config["window"])
     size = config["image_size"]
     size = size if isinstance(size, int) else size[0]
@@ -68,7 +79,7 @@ def export(checkpoint_path: Path, output: Path) -> dict[str, str]:
     figures = {name: round(value, 5) for name, value in checkpoint["metrics"].items()}
     trained, validated = "+".join(config["train_sets"]), config["valid_set"]
     metadata = {
-        "network": network,
+        "network": checkpoint["arch"],
         METADATA_KEY: preprocess.to_metadata(),
         "data": f"{Path(config['data_list']).name}: trained on {trained}, validated on {validated}",
         "epoch": str(checkpoint["epoch"]),
@@ -77,7 +88,6 @@ def export(checkpoint_path: Path, output: Path) -> dict[str, str]:
     }
     if "n_averaged" in checkpoint:  # then `state_dict` holds the averaged weights, as they were validated
         metadata["averaged"] = f"weights averaged over {checkpoint['n_averaged']} steps, ema {config['ema']}"
-    save_weights(model, output, metadata)
     return metadata
 
 

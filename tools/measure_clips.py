@@ -44,11 +44,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
-    from utils.command import run
-    from utils.files import give_report
+    from utils.command import SMALLER_BATCH, run
+    from utils.files import check_report, give_report
 
     command = ["python", "tools/measure_clips.py", *(sys.argv[1:] if argv is None else argv)]
-    return run(lambda: give_report(arguments.output, command, *measure(arguments)))
+
+    def work() -> int:
+        check_report(arguments.output)
+        return give_report(arguments.output, command, *measure(arguments))
+
+    return run(work, relief=SMALLER_BATCH)
 
 
 def measure(arguments: argparse.Namespace) -> tuple[str, dict]:

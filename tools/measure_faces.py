@@ -55,11 +55,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
-    from utils.command import run
-    from utils.files import give_report
+    from utils.command import SMALLER_BATCH, run
+    from utils.files import check_report, give_report
 
     command = ["python", "tools/measure_faces.py", *(sys.argv[1:] if argv is None else argv)]
-    return run(lambda: give_report(arguments.output, command, *measure(arguments)))
+
+    def work() -> int:
+        check_report(arguments.output)
+        return give_report(arguments.output, command, *measure(arguments))
+
+    return run(work, relief=SMALLER_BATCH)
 
 
 def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
@@ -87,7 +92,7 @@ def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
     answers = probabilities(ensemble, faces, config.batch_size, kinds, arguments.seed)
     rows = figures(faces.labels, answers)
     for name, places in faces.groups().items():
-        rows[f"plain, {name}"] = figures(faces.labels[places], {"": answers["plain"][places]})[""]
+        rows |= figures(faces.labels[places], {f"plain, {name}": answers["plain"][places]})
     counts = f"set {arguments.set} of {arguments.list.name}: {faces.described()}"
     data = {
         "faces": counts, "fakes": arguments.fakes, "seed": arguments.seed, "config": as_plain(config),

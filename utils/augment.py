@@ -158,7 +158,9 @@ def bundled(worn: A.BaseCompose | None = None, p_worn: tuple[float, float] = (0.
 
 
 def worn() -> Augmentation:
-    """As "bundled", but before it a third of the pictures, real and fake, lose most of their detail or light.
+    """As "bundled", but a third of the pictures, real and fake, lose most of their detail or light besides.
+
+    They do once they are framed and resized, before colours, noise and compression change.
 
     Blurred, tiny or strongly compressed faces are else taken for fakes, whose detail is blurred as well.
     """
@@ -176,7 +178,7 @@ def worn() -> Augmentation:
 
 
 def spared() -> Augmentation:
-    """As "bundled", but before it 45% of the real pictures and 27% of the fakes lose most of their detail.
+    """As "worn", but 45% of the real pictures and 27% of the fakes lose most of their detail or light.
 
     Under "worn" a picture that says nothing still came out above 0.5 more often than below. Of the world's
     poor pictures far more are real than fake: so here three of five are.

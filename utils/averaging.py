@@ -79,32 +79,37 @@ class AveragedWeights:
             counter.copy_(value)
 
 
+def entries_of(state: dict[str, Tensor]) -> dict[str, tuple[torch.Size, bool]]:
+    """Of each entry its shape, and whether it holds fractions."""
+    return {name: (value.shape, value.is_floating_point()) for name, value in state.items()}
+
+
 def averaged_files(parts: Sequence[tuple[Path, float]]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The mean of weights files by their shares, float32, and its metadata.
 
     parts: (file, share), the shares sum to 1. Batch norm statistics are averaged too, counters the first
     one's. Metadata: the first one's network, preprocessing and data, and the parts. WeightsError if a file is
-    unreadable, names no network, or is of another network or preprocessing.
+    unreadable or not finite, names no network, or is of another network or preprocessing.
     """
-    (first, share), *others = parts
-    state, metadata = read_state_dict(first)
+    first = parts[0][0]
+    wanted, metadata = read_state_dict(first)
     if "network" not in metadata:
         raise WeightsError(f"{first}: names no network; average what tools/export_weights.py writes")
-    mean = {
-        name: share * value.float() if value.is_floating_point() else value for name, value in state.items()
-    }
-    for path, share in others:
-        other, stated = read_state_dict(path)
+    mean: dict[str, Tensor] = {}
+    for path, share in parts:
+        state, stated = read_state_dict(path)
         for key in ("network", METADATA_KEY):
             if stated.get(key) != metadata.get(key):
                 raise WeightsError(f"{path}: its {key} isn't that of {first}")
-        if {name: value.shape for name, value in other.items()} != {n: v.shape for n, v in state.items()}:
+        if entries_of(state) != entries_of(wanted):
             raise WeightsError(f"{path}: its entries aren't those of {first}: another network")
-        for name, value in other.items():
-            if mean[name].is_floating_point():
-                mean[name] = mean[name] + share * value.float()
-    if not all(torch.isfinite(value).all() for value in mean.values()):
-        raise WeightsError(f"{first}: its average with the others isn't finite")
+        for name, value in state.items():
+            if not torch.isfinite(value).all():
+                raise WeightsError(f"{path}: {name} holds values that are not finite")
+            if value.is_floating_point():
+                mean[name] = mean.get(name, 0) + share * value.float()
+            else:
+                mean.setdefault(name, value)
     # Epoch, validation, calibration: true of the parts alone.
     metadata = {key: metadata[key] for key in ("network", METADATA_KEY, "data") if key in metadata}
     metadata["mean of"] = ", ".join(f"{share:g} {path.name}" for path, share in parts)

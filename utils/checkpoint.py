@@ -130,6 +130,12 @@ def save_state_dict(
     write_whole(_make_folder(path), safetensors.torch.save(tensors, dict(metadata or {})))
 
 
+def describe_weights(path: Path, metadata: Mapping[str, str]) -> str:
+    """A weights file that was written: its size, and its metadata, a line each."""
+    lines = [f"{path}: {path.stat().st_size / 1e6:.1f} MB"]
+    return "\n".join(lines + [f"  {key}: {value}" for key, value in metadata.items()])
+
+
 def save_checkpoint(obj: Mapping[str, Any], path: str | Path) -> None:
     """`torch.save` a dict of tensors and plain data; `path` is at every moment the old file or the new one.
 
@@ -179,7 +185,7 @@ def _read_pickle(path: Path) -> Any:
                 f"{path}: refused: it holds {unsafe[1]}, which is not plain data and could run code"
             ) from None
         raise _damaged(path, error) from None
-    except _DAMAGE as error:
+    except (SafetensorError, *_DAMAGE) as error:  # torch reads what is called .safetensors as such
         raise _damaged(path, error) from None
 
 

@@ -187,12 +187,21 @@ def crop_landmarks(path: Path) -> np.ndarray:
 
     Those of a turned face lie up to 25 pixels from the template; without a usable file it has to do.
     """
+    known = landmarks_of_crops([path])[0]
+    return TEMPLATE if known is None else known
+
+
+def landmarks_of_crops(paths: Sequence[Path]) -> list[np.ndarray | None]:
+    """The landmarks (5, 2) of aligned crops of one folder in their own pixels; None where unknown."""
     try:
-        rows = read_faces_csv(path.with_name(FACES_FILE))
+        rows = read_faces_csv(paths[0].with_name(FACES_FILE))
     except (OSError, ValueError):
-        return TEMPLATE
-    for frame, face in rows:
-        matrix = similarity(face.landmarks) if frame == int(path.stem) else None
-        if matrix is not None:
-            return face.landmarks @ matrix[:, :2].T + matrix[:, 2]
-    return TEMPLATE
+        return [None] * len(paths)
+    faces = dict(reversed(rows))  # the first of a frame counts
+    return [_in_crop(faces.get(int(path.stem))) for path in paths]
+
+
+def _in_crop(face: Face | None) -> np.ndarray | None:
+    """A face's landmarks (5, 2) as they lie in its aligned crop; None without a face, or one to align."""
+    matrix = None if face is None else similarity(face.landmarks)
+    return None if matrix is None else face.landmarks @ matrix[:, :2].T + matrix[:, 2]

@@ -47,13 +47,17 @@ def write_faces_csv(path: Path, rows: Iterable[tuple[int, Face]]) -> None:
 
 
 def read_faces_csv(path: Path) -> list[tuple[int, Face]]:
-    """The (frame number, face) pairs of a `faces.csv`; ValueError if its columns are others."""
+    """The (frame number, face) pairs of a `faces.csv`; ValueError if it isn't one."""
     with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        header = tuple(next(reader, ()))
-        if header != COLUMNS:
-            raise ValueError(f"{path} has the columns {','.join(header) or 'none'}, not those of a faces.csv")
-        table = [(int(row[0]), [float(number) for number in row[1:]]) for row in reader]
+        try:
+            header, *rows = csv.reader(file)
+        except csv.Error as error:
+            raise ValueError(f"{path} is no table: {error}") from None
+    if tuple(header) != COLUMNS:
+        raise ValueError(f"{path} has the columns {','.join(header) or 'none'}, not those of a faces.csv")
+    if any(len(row) != len(COLUMNS) for row in rows):
+        raise ValueError(f"{path} has rows of other than {len(COLUMNS)} entries")
+    table = [(int(row[0]), [float(number) for number in row[1:]]) for row in rows]
     return [
         (frame, Face(numbers[0], np.array(numbers[1:5]), np.array(numbers[5:]).reshape(5, 2)))
         for frame, numbers in table

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from utils.errors import ConfigError, UserError
 
 
 def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) -> None:
@@ -30,6 +33,37 @@ def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) ->
     finally:
         if os.path.lexists(aside):
             os.unlink(aside)
+
+
+def check_output(output: Path, suffix: str, inputs: Sequence[Path] = ()) -> None:
+    """Find out before long work whether the file `output` can be written; makes its folder.
+
+    Raises ConfigError for another suffix, a folder, and one of the files that the work reads, UserError where
+    it can't be written.
+    """
+    if output.suffix != suffix:
+        raise ConfigError(f"{output}: must end in {suffix}")
+    if output.is_dir():
+        raise ConfigError(f"{output}: a folder; name a file to write")
+    if output.exists() and any(path.exists() and path.samefile(output) for path in inputs):
+        raise ConfigError(f"{output}: would be overwritten by what is made of it; name another file to write")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output.parent) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        reason = f"can't be written ({error.strerror}); name a file in a folder that can"
+        raise UserError(f"{output}: {reason}") from None
+
+
+def check_report(name: Path | None) -> None:
+    """`check_output` for the files that `give_report` writes."""
+    if name is None:
+        return
+    if not name.name:
+        raise ConfigError(f"--output {name}: a folder; name the report, as {name / 'report'}")
+    for suffix in (".md", ".json"):
+        check_output(Path(f"{name}{suffix}"), suffix)
 
 
 def give_report(name: str | Path | None, command: Sequence[str], report: str, data: dict) -> int:

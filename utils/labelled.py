@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.crops import crop_landmarks, crop_name
+from utils.crops import crop_name, landmarks_of_crops
 from utils.datasets import read_crop
 from utils.errors import DataError
 from utils.lists import find_videos, limit_videos, read_json_list, read_list
+from utils.progress import Progress
 
 # How far the nose lies beside the middle of eyes and mouth, in pixels of an aligned face: four in five of
 # DFDC's faces are below the first, and most of those above the second show one cheek only.
 TURNED, PROFILE = 12.0, 24.0
-POSES = ("frontal", "turned", "profile")
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,33 @@ class LabelledFaces:
     def groups(self) -> dict[str, np.ndarray]:
         """Places (n,) of parts of the faces that are worth a row of their own, by name: how far they turn.
 
-        Parts that lack real or fake faces are left out, and a part of all faces.
+        Faces whose landmarks are unknown are in no part. Parts that lack real or fake faces are left out, and
+        a part of all faces.
         """
-        turns = np.array([turn(crop_landmarks(path)) for path in self.paths])  # (N,)
-        kinds = np.digitize(turns, (TURNED, PROFILE))  # (N,)
-        places = {name: np.flatnonzero(kinds == kind) for kind, name in enumerate(POSES)}
+        turns = self.turns()
+        places = {
+            "frontal": np.flatnonzero(turns <= TURNED),
+            "turned": np.flatnonzero((turns > TURNED) & (turns <= PROFILE)),
+            "profile": np.flatnonzero(turns > PROFILE),
+        }
         return {
             f"{name} ({len(part)} faces)": part
             for name, part in places.items()
             if len(part) < len(self) and len(set(self.labels[part])) == 2
         }
+
+    def turns(self) -> np.ndarray:
+        """How far each face turns (N,), see `turn`; NaN where its landmarks are unknown."""
+        places: dict[Path, list[int]] = {}
+        for place, path in enumerate(self.paths):
+            places.setdefault(path.parent, []).append(place)
+        turns = np.full(len(self), np.nan)
+        with Progress("landmarks", len(places)) as progress:
+            for part in places.values():
+                found = landmarks_of_crops([self.paths[place] for place in part])
+                turns[part] = [np.nan if landmarks is None else turn(landmarks) for landmarks in found]
+                progress.update(images=len(part))
+        return turns
 
 
 def turn(landmarks: np.ndarray) -> float:
@@ -80,7 +97,11 @@ def labelled_faces(
     limit: draw so many videos, the classes' shares kept. DataError for a list or crops of no use.
     """
     read = read_json_list if list_path.suffix.lower() == ".json" else read_list
-    videos, _ = find_videos(read(list_path), root, (set_name,))
+    table = read(list_path)
+    try:
+        videos, _ = find_videos(table, root, (set_name,))
+    except DataError as error:
+        raise DataError(f"{list_path}: {error}") from None
     videos = limit_videos(videos, limit, seed)
     paths, labels = [], []
     for name, label, frames in zip(videos.names, videos.labels, videos.frames, strict=True):

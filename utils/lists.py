@@ -71,6 +71,8 @@ def read_list(path: str | Path) -> pd.DataFrame:
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise DataError(f"{path} has no column {', '.join(missing)}; needed are {','.join(COLUMNS)}")
+    if table.empty:
+        raise DataError(f"{path} names no video")
     if not table["is_fake"].isin((0, 1)).all() or not pd.api.types.is_integer_dtype(table["n_frame"]):
         raise DataError(f"{path}: is_fake must be 0 or 1 and n_frame a whole number in every row")
     if (table["name"] == "").any():

@@ -75,8 +75,8 @@ def read_sample(path: Path) -> list[str]:
             reader = csv.DictReader(file)
             columns = reader.fieldnames or []
             if "filename" not in columns:
-                found = ",".join(columns)[:80] or "nothing"
-                raise ConfigError(f"{where}: its first line must be filename,label; it is {found}")
+                found = ",".join(columns)[:80]
+                raise ConfigError(f"{where}: its first line must be filename,label; it is {found!r}")
             names = [row["filename"] for row in reader if row["filename"]]
     except OSError as error:
         raise ConfigError(f"{where}: {error.strerror}") from None

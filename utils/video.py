@@ -85,7 +85,8 @@ class FrameReader:
     shorter than `every` gives its last readable frame. An image is a video of one frame, always given as
     frame 0; grey, 16-bit and transparent images become 8-bit BGR. Rotation that the file asks for is done.
 
-    Iterating raises MediaError, whose text is the reason, for what isn't a video or has no frame. While
+    Iterating raises MediaError, whose text is the reason, for what isn't a video or has no frame, and
+    cv2.error where OpenCV has no memory for one (FFmpeg's own lack looks like the end of the video). While
     iterating, `announced` is the number of frames that the file claims (0 = unknown); afterwards `decoded`
     is how many could be decoded, and `warning` says so if many are missing.
     """
@@ -131,6 +132,8 @@ class FrameReader:
                         _check_size(frame)
                         yield self.decoded - 1, frame
         except cv2.error as error:
+            if error.code == cv2.Error.StsNoMem:  # not the video's fault
+                raise
             reason = f"the decoder gave up after {self.decoded} frames ({_one_line(error)})"
             raise MediaError(reason) from None
         finally:
