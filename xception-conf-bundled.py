@@ -2,10 +2,10 @@
 
 Data: one aligned crop a video, real and fake alike (10,925 real and 10,847 fake to train; 5% of the
 originals are set aside). Hardware: 2 CPU cores with AVX-512 but without bf16, so fp32: 3.3 to 3.8 images of
-224 pixels a second, 1.5 times as many of 160. Six stages, 388 minutes: all videos once at 160 pixels, a half
-of them at 224, all again at 224 (as this file has it, 109 minutes), 8,000 under poor quality, 12,000, and
-17,000 with a third of them worn. The first two ran before originals were set aside. The states of stages 3, 5
-and 6 are averaged and calibrated. Figures of each stage: external/MODEL_CARD.md; AUC on val at the end 0.943.
+224 pixels a second, 1.5 times as many of 160. Eight stages, 492 minutes: all videos once at 160 pixels, a half
+of them at 224, all again at 224 (as this file has it, 109 minutes), 8,000 under poor quality, 12,000,
+17,000 and 19,000 with a third of them worn, and 6,600 with self-blended fakes. The first two ran before
+originals were set aside. The states of stages 3 and 5 to 8 are averaged and calibrated. Figures of each stage: external/MODEL_CARD.md; AUC on val at the end 0.943.
 
     python tools/convert_keras_xception.py
     python train-xception.py xception-conf-bundled.py image_size=160 seed=0 learning_rate=4e-4 warmup=0.1 \\
@@ -26,6 +26,17 @@ and 6 are averaged and calibrated. Figures of each stage: external/MODEL_CARD.md
         output/average.safetensors
     python train-xception.py xception-conf-bundled.py augmentation=worn learning_rate=2.5e-4 seed=5 \\
         pretrained=output/average.safetensors epoch_samples=17000 save_dir=output/bundled-xception-6
+    python tools/export_weights.py output/bundled-xception-6/last.pth output/stage-6.safetensors
+    python tools/average_weights.py output/stage-6.safetensors=0.35 output/average.safetensors=0.65 \\
+        output/average-6.safetensors
+    python train-xception.py xception-conf-bundled.py augmentation=spared learning_rate=2.5e-4 seed=6 \\
+        pretrained=output/average-6.safetensors epoch_samples=19000 save_dir=output/bundled-xception-7
+    python tools/export_weights.py output/bundled-xception-7/last.pth output/stage-7.safetensors
+    python tools/average_weights.py output/stage-7.safetensors=0.5 output/average-6.safetensors=0.5 \\
+        output/average-7.safetensors
+    python train-xception.py xception-conf-bundled.py augmentation=spared self_blended=0.2 warmup=0.1 \\
+        learning_rate=2e-4 seed=7 pretrained=output/average-7.safetensors epoch_samples=6600 \\
+        max_valid_videos=600 save_dir=output/bundled-xception-8
 """
 
 data_list = "output/lists-holdout/dfdc-data.csv"
