@@ -1,11 +1,12 @@
 """The Xception that this repository ships: from ImageNet weights, on the inner window of the face.
 
 Data: one aligned crop a video, real and fake alike (10,925 real and 10,847 fake to train; 5% of the
-originals are set aside). Hardware: 2 CPU cores with AVX-512 but without bf16, so fp32: 3.3 to 3.8 images of
-224 pixels a second, 1.5 times as many of 160. Eight stages, 492 minutes: all videos once at 160 pixels, a half
-of them at 224, all again at 224 (as this file has it, 109 minutes), 8,000 under poor quality, 12,000,
+originals are set aside). Hardware: 2 CPU cores with AVX-512 but without bf16, so fp32: 3.3 to 4.1 images of
+224 pixels a second, 1.5 times as many of 160. Eight stages, 492 minutes: all videos once at 160 pixels, a
+half of them at 224, all again at 224 (as this file has it, 109 minutes), 8,000 under poor quality, 12,000,
 17,000 and 19,000 with a third of them worn, and 6,600 with self-blended fakes. The first two ran before
-originals were set aside. The states of stages 3 and 5 to 8 are averaged and calibrated. Figures of each stage: external/MODEL_CARD.md; AUC on val at the end 0.943.
+originals were set aside. The states of stages 3 and 5 to 8 are averaged and calibrated. Figures of each
+stage: external/MODEL_CARD.md; AUC on val at the end 0.948.
 
     python tools/convert_keras_xception.py
     python train-xception.py xception-conf-bundled.py image_size=160 seed=0 learning_rate=4e-4 warmup=0.1 \\
