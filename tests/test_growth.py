@@ -107,6 +107,7 @@ PEAK = """
 import sys
 from pathlib import Path
 import torch
+from benchmarks.memory import peak_mib
 from utils.config import load_config
 from utils.crops import Job, Settings
 from utils.extraction import Extractor
@@ -119,14 +120,11 @@ video = Path(sys.argv[1])
 [result] = score_media([video], detector, ensemble, config)
 jobs = [Job(video, video.parent / "crops")]
 tally = Extractor(detector, Settings(every=10), 1, 25).run(jobs, lambda _: None)
-# Not ru_maxrss: a process that is started inherits that of the one that starts it, which is pytest's.
-[peak] = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")]
-print(result.faces, tally.crops, int(peak) / 1024)
+print(result.faces, tally.crops, peak_mib())
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads a process' peak memory in /proc")
 def test_memory_does_not_grow_with_the_length(tmp_path, clip):
     """A clip looped to some 600 and 6,000 frames: ten times the crops, the same memory to 10%."""
     frames = [frame for _, frame in FrameReader(clip)]
