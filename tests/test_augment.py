@@ -7,6 +7,7 @@ import pytest
 
 from utils.augment import augmentation
 from utils.preprocess import Preprocess
+from utils.training_schemas import AUGMENTATIONS
 from utils.transforms import AdditiveNoise, CameraNoise, Emboss, GaussianBlur, MotionBlur, Rescale, Sharpen
 
 HALF = (0.5, 0.5, 0.5)
@@ -20,7 +21,7 @@ def run(transform: A.ImageOnlyTransform, image: np.ndarray, seed: int = 0) -> np
     return transform(image=image)["image"]
 
 
-@pytest.mark.parametrize("name", ["published", "published-wsdan", "bundled", "worn", "spared", "robust"])
+@pytest.mark.parametrize("name", AUGMENTATIONS)
 @pytest.mark.parametrize("preprocess", [SIZE, WINDOW])
 def test_same_state_same_image(face, name, preprocess):
     augment = augmentation(name)
@@ -33,7 +34,7 @@ def test_same_state_same_image(face, name, preprocess):
 
 def test_the_crop_itself_is_left_alone(face):
     before = face.copy()
-    for name in ("published", "bundled", "worn", "spared", "robust"):
+    for name in AUGMENTATIONS:
         for seed in range(5):
             augmentation(name)(face, SIZE, np.random.default_rng(seed))
     assert np.array_equal(face, before)

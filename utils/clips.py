@@ -27,6 +27,7 @@ from utils.errors import DataError, WeightsError
 from utils.schemas import SubmissionConfig
 from utils.tracking import FaceTracker, Track
 from utils.video import FrameReader
+from utils.video_codec import video_coded
 
 FRAMES_AT_ONCE = 8
 LABELS = "labels.csv"
@@ -50,7 +51,7 @@ def darker(frame: Frame, factor: float) -> Frame:
     return (frame * np.float32(factor ** (1 / 2.2))).round().astype(np.uint8)
 
 
-# What is done to each frame; "mpeg4" is done to the clip, by OpenCV's encoder at its own bit rate.
+# What is done to each frame by itself.
 CHANGES: dict[str, Callable[[Frame], Frame]] = {
     "plain": lambda frame: frame,
     "jpeg 50": in_rgb(lambda image: jpeg(image, 50)),
@@ -62,8 +63,10 @@ CHANGES: dict[str, Callable[[Frame], Frame]] = {
     "1/4 of the light": lambda frame: darker(frame, 0.25),
     "1/10 of the light": lambda frame: darker(frame, 0.1),
 }
-MPEG4 = "mpeg4"
-VARIANTS = (*CHANGES, MPEG4)
+# What is done to the clip, from its first frame on: real H.264 of these rate factors, and OpenCV's MPEG-4.
+H264 = {"h264 32": 32, "h264 38": 38}
+MPEG4 = "mpeg4"  # at the bit rate that OpenCV chooses
+VARIANTS = (*CHANGES, *H264, MPEG4)
 
 
 @dataclass(frozen=True)
@@ -138,16 +141,31 @@ def face_scores(
     return np.array(scores[:limit])
 
 
+def every(frames: Iterable[Frame], stride: int) -> Iterator[Frame]:
+    """The frames stride-1, 2*stride-1, ... or, of fewer, the last: as `FrameReader` chooses."""
+    count, frame = 0, None
+    for count, frame in enumerate(frames, 1):
+        if count % stride == 0:
+            yield frame
+    if 0 < count < stride:
+        yield frame
+
+
 def variant_frames(path: Path, variant: str, config: SubmissionConfig) -> Iterator[Frame]:
     """The frames that the config looks at, of one variant of a clip. Raises MediaError, DataError."""
-    if variant != MPEG4:
+    if variant in CHANGES:
         for _, frame in FrameReader(path, every=config.frame_stride):
             yield CHANGES[variant](frame)
         return
     needed = config.frame_stride * config.face_limit
+    start = (frame for _, frame in islice(FrameReader(path), needed))
+    if variant in H264:
+        coded = video_coded((frame[..., ::-1] for frame in start), "libx264", H264[variant])
+        yield from every((frame[..., ::-1] for frame in coded), config.frame_stride)
+        return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "clip.mp4")
-        write_video((frame for _, frame in islice(FrameReader(path), needed)), copy, frame_rate(path))
+        write_video(start, copy, frame_rate(path))
         for _, frame in FrameReader(copy, every=config.frame_stride):
             yield frame
 

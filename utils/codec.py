@@ -1,6 +1,6 @@
 """What lossy codecs do to a still picture, without bit streams: JPEG, and a model of H.264's intra frames.
 
-Real H.264 needs an encoder that OpenCV's packages don't bring, and takes tens of milliseconds a picture.
+The real encoders, which need frames before and take several times as long, are in utils/video_codec.py.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from utils.schemas import FACE_SIZE, PRECISIONS, check_choice, check_range
 if TYPE_CHECKING:
     from utils.preprocess import Preprocess
 
-AUGMENTATIONS = ("published", "published-wsdan", "bundled", "worn", "spared", "robust")
+AUGMENTATIONS = ("published", "published-wsdan", "bundled", "worn", "spared", "filmed", "robust")
 
 
 @dataclass(frozen=True, kw_only=True)

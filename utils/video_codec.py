@@ -1,0 +1,58 @@
+"""Frames through real video encoders and back, in memory: H.264 (x264) and MPEG-4 Part 2, by FFmpeg (PyAV).
+
+What single pictures go through (JPEG, a model of H.264's key frames) is in utils/codec.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain
+
+import av
+import cv2
+import numpy as np
+
+DECODERS = {"libx264": "h264", "mpeg4": "mpeg4"}  # encoder -> decoder, by FFmpeg's names
+RATE = 25  # frames a second; x264 judges by it how long an error is seen
+
+
+def video_coded(frames: Iterable[np.ndarray], encoder: str, quality: int) -> Iterator[np.ndarray]:
+    """Encode and decode frames of one size, uint8 RGB (H, W, 3); as many come out, in their order.
+
+    encoder: "libx264", whose quality is the constant rate factor, 0..51, or "mpeg4", whose quality is the
+    quantiser, 1..31; the greater, the worse. The first frame is a key frame, as every 250th of H.264 and
+    every 12th of MPEG-4; the others are predicted from the one before, as in a call or a live stream.
+    Chroma is halved (4:2:0); odd sides are coded with their last row or column twice.
+    """
+    writer = reader = None
+    size = (0, 0)
+    for frame in chain(frames, [None]):  # None: give out what is left
+        if writer is None:
+            if frame is None:
+                return
+            size = frame.shape[:2]
+            writer = _writer(encoder, quality, size)
+            reader = av.CodecContext.create(DECODERS[encoder], "r")
+            reader.thread_count = 1
+        picture = frame
+        if frame is not None:
+            even = cv2.copyMakeBorder(frame, 0, size[0] % 2, 0, size[1] % 2, cv2.BORDER_REPLICATE)
+            picture = av.VideoFrame.from_ndarray(even, format="rgb24")
+        packets = [*writer.encode(picture), *([None] if frame is None else [])]
+        for packet in packets:
+            for decoded in reader.decode(packet):
+                yield decoded.to_ndarray(format="rgb24")[: size[0], : size[1]]
+
+
+def _writer(encoder: str, quality: int, size: tuple[int, int]) -> av.CodecContext:
+    """The encoder of pictures of this height and width; one thread, so that runs agree."""
+    writer = av.CodecContext.create(encoder, "w")
+    writer.height, writer.width = (side + side % 2 for side in size)
+    writer.pix_fmt, writer.thread_count = "yuv420p", 1
+    writer.time_base, writer.framerate = Fraction(1, RATE), Fraction(RATE)
+    if encoder == "libx264":
+        writer.options = {"preset": "veryfast", "tune": "zerolatency", "crf": str(quality)}
+    else:
+        writer.qmin = writer.qmax = quality
+    return writer
