@@ -14,7 +14,6 @@ import argparse
 import logging
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -83,10 +82,10 @@ def find_files(args: argparse.Namespace) -> list[Path]:
 
 def check_writable(out_dir: Path) -> None:
     """Make OUT_DIR and write to it once, before the model is loaded. Raises UserError."""
+    from utils.files import try_folder
+
     try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out_dir) as file:
-            file.write(bytes(4096))
+        try_folder(out_dir)
     except OSError as error:
         raise UserError(f"{out_dir}: can't write there ({error.strerror})") from None
 

