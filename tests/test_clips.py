@@ -43,6 +43,15 @@ def test_variants_change_each_frame_and_nothing_but_it(clip, variant):
         assert red_minus_blue[0] == pytest.approx(red_minus_blue[1], abs=4)
 
 
+def test_the_greater_rate_factor_loses_more(clip):
+    plain = list(clips.variant_frames(clip, "plain", SMALL))[: SMALL.face_limit]
+    loss = {}
+    for variant in clips.H264:
+        frames = list(clips.variant_frames(clip, variant, SMALL))
+        loss[variant] = np.abs(np.stack(frames).astype(int) - plain).mean()
+    assert loss["h264 38"] > 1.1 * loss["h264 32"]
+
+
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 10, 14])
 def test_frames_are_chosen_as_the_reader_does(tmp_path, count):
     """Frame by frame of known brightness, at a stride of five."""

@@ -31,6 +31,19 @@ def test_as_many_frames_come_out_in_their_order(encoder, size):
     assert list(video_coded(iter([]), encoder, 20)) == []
 
 
+def test_odd_sides_repeat_their_edge_and_what_does_not_fit_is_refused():
+    slope = np.tile(np.linspace(60, 220, 49).astype(np.uint8)[None, :, None], (63, 1, 3))
+    for encoder in DECODERS:
+        [coded] = video_coded([slope], encoder, 4)
+        np.testing.assert_allclose(coded[:, -1].mean(), 220, atol=5)  # not mixed with black
+        np.testing.assert_allclose(coded[-1].mean(), slope[-1].mean(), atol=3)
+        with pytest.raises(ValueError, match="a frame of"):
+            list(video_coded([slope, slope[:-3]], encoder, 4))
+        for quality in (-1, 52):
+            with pytest.raises(ValueError, match=f"{encoder} is .*, not {quality}"):
+                list(video_coded([slope], encoder, quality))
+
+
 @pytest.mark.parametrize("encoder, qualities", [("libx264", (20, 30, 40)), ("mpeg4", (3, 8, 20))])
 def test_stronger_compression_loses_more_and_colours_stay(face, encoder, qualities):
     coded = [list(video_coded([face[..., ::-1], face], encoder, quality))[-1] for quality in qualities]
@@ -88,6 +101,26 @@ def test_a_face_that_turns_is_blurred_and_what_is_still_isnt():
     assert turned > 1.2 * still and beside < 1.1 * ground
 
 
+def mean_psnr(image: np.ndarray, **settings) -> float:
+    """Of 20 pictures filmed with these settings, to the picture itself."""
+    return float(np.mean([psnr(image, film(image, seed, **settings)) for seed in range(20)]))
+
+
+def test_each_setting_does_what_it_says(face):
+    """The margins are about half of what was measured."""
+    face = cv2.resize(face, (224, 224), interpolation=cv2.INTER_AREA)
+    best, worst = {"crf": (18, 18), "quantiser": (2, 2)}, {"crf": (42, 42), "quantiser": (16, 16)}
+    assert mean_psnr(face, **best) > mean_psnr(face, **worst) + 3
+    assert mean_psnr(face, scale=(0.6, 0.6)) > mean_psnr(face, scale=(0.13, 0.13)) + 3
+    share = face_share((224, 224), (0.5, 0.5, 0.4))
+    turning, still = (
+        np.stack([film(face, seed, scale=(0.5, 0.5), motion=motion) for seed in range(20)]).astype(int)
+        for motion in (0.03, 0)
+    )
+    change = np.abs(turning - still).mean(axis=(0, 3))  # (H, W)
+    assert change[share == 1].mean() > 1.5 * change[share == 0].mean()
+
+
 def test_only_the_face_moves_unless_all_does(face):
     share = face_share(face.shape[:2], (0.5, 0.5, 0.3))
     assert share.min() == 0 and share[160, 160] == 1 and share[0, 0] == 0
@@ -116,3 +149,5 @@ def test_the_recipe_is_recognisable_and_wears_real_faces_more_often(face):
 
     assert lost(0) > 1.2 * lost(1) > 0.12
     assert np.median([psnr(plain, film(plain, seed)) for seed in range(20)]) > 20
+    [worn] = augmentation("filmed").worn.transforms
+    assert any(isinstance(transform, Filmed) for transform in worn.transforms)

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {
     "torch", "torchvision", "cv2", "numpy", "scipy", "pandas", "sklearn", "skimage", "albumentations", "onnx",
-    "tensorboard", "efficientnet_pytorch",
+    "av", "tensorboard", "efficientnet_pytorch",
 }  # fmt: skip
 SCRIPTS = sorted(
     path.name for path in ROOT.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")

@@ -77,6 +77,7 @@ def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
     twice = [name for name, count in Counter(clip.name for clip in chosen).items() if count > 1]
     if twice:
         raise DataError(f"two clips are called {twice[0]}; rename the labelled one")
+    clips.check_readable(chosen)
     detector, ensemble = build(config, arguments.device)
     rows, labels = {}, {}
     with Progress("clips", len(chosen) * len(variants)) as progress:

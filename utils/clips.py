@@ -23,7 +23,7 @@ from utils.config import ROOT
 from utils.demo import REAL_CLIPS, frame_rate, package_file, write_video
 from utils.detection import FaceDetector
 from utils.ensemble import NOT_FINITE, Ensemble
-from utils.errors import DataError, WeightsError
+from utils.errors import DataError, MediaError, WeightsError
 from utils.schemas import SubmissionConfig
 from utils.tracking import FaceTracker, Track
 from utils.video import FrameReader
@@ -116,6 +116,15 @@ def labelled_clips(folder: Path) -> list[LabelledClip]:
         if not clip.path.is_file() or clip.label not in (0, 1):
             raise DataError(f"{path}: {clip.name}: the file must be there, and its label 0 or 1")
     return clips
+
+
+def check_readable(clips: Iterable[LabelledClip]) -> None:
+    """Read a frame of each, before long work with them; DataError names the first that gives none."""
+    for clip in clips:
+        try:
+            next(iter(FrameReader(clip.path)))
+        except MediaError as error:
+            raise DataError(f"{clip.path}: {error}") from None
 
 
 def face_scores(

@@ -65,7 +65,7 @@ def check_report(name: Path | None) -> None:
     """`check_output` for the files that `give_report` writes."""
     if name is None:
         return
-    if not name.name:
+    if name.name in ("", ".."):
         raise ConfigError(f"--output {name}: a folder; name the report, as {name / 'report'}")
     for suffix in (".md", ".json"):
         check_output(Path(f"{name}{suffix}"), suffix)

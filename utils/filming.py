@@ -24,8 +24,8 @@ GRID = 16  # the side of a macroblock
 class Filmed(A.ImageOnlyTransform):
     """The picture as the last frame of a short clip, at a smaller size, through a video encoder.
 
-    In the frames before, what lies in an ellipse over the face was moved, turned and scaled a little, and
-    each frame has noise of its own.
+    In the frames before, what lies in an ellipse over the face was moved, turned and scaled a little (in a
+    quarter of the clips the whole picture was), and each frame has noise of its own.
     crf, quantiser: of H.264 and of MPEG-4; scale: size at which it is coded; frames: most in the clip;
     motion: greatest way of the face between two frames, as a share of the picture's side. The grid of
     blocks starts anywhere.

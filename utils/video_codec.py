@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 DECODERS = {"libx264": "h264", "mpeg4": "mpeg4"}  # encoder -> decoder, by FFmpeg's names
+QUALITIES = {"libx264": (0, 51), "mpeg4": (1, 31)}
 RATE = 25  # frames a second; x264 judges by it how long an error is seen
 
 
@@ -22,12 +23,16 @@ def video_coded(frames: Iterable[np.ndarray], encoder: str, quality: int) -> Ite
 
     encoder: "libx264", whose quality is the constant rate factor, 0..51, or "mpeg4", whose quality is the
     quantiser, 1..31; the greater, the worse. The first frame is a key frame, as every 250th of H.264 and
-    every 12th of MPEG-4; the others are predicted from the one before, as in a call or a live stream.
-    Chroma is halved (4:2:0); odd sides are coded with their last row or column twice.
+    every 12th of MPEG-4; the others are predicted from the one before where that pays, as in a call or a
+    live stream. Chroma is halved (4:2:0); odd sides are coded with their last row or column twice.
+    Raises ValueError for a quality out of range and for frames of several sizes.
     """
+    lowest, highest = QUALITIES[encoder]
+    if not lowest <= quality <= highest:
+        raise ValueError(f"the quality of {encoder} is {lowest}..{highest}, not {quality}")
     writer = reader = None
     size = (0, 0)
-    for frame in chain(frames, [None]):  # None: give out what is left
+    for frame in chain(frames, [None]):  # None: give out what is left, should an encoder hold frames back
         if writer is None:
             if frame is None:
                 return
@@ -37,6 +42,8 @@ def video_coded(frames: Iterable[np.ndarray], encoder: str, quality: int) -> Ite
             reader.thread_count = 1
         picture = frame
         if frame is not None:
+            if frame.shape[:2] != size:
+                raise ValueError(f"a frame of {frame.shape[:2]} among those of {size}")
             even = cv2.copyMakeBorder(frame, 0, size[0] % 2, 0, size[1] % 2, cv2.BORDER_REPLICATE)
             picture = av.VideoFrame.from_ndarray(even, format="rgb24")
         packets = [*writer.encode(picture), *([None] if frame is None else [])]
