@@ -2,11 +2,11 @@
 
 Data: one aligned crop a video, real and fake alike (10,925 real and 10,847 fake to train; 5% of the
 originals are set aside). Hardware: 2 CPU cores with AVX-512 but without bf16, so fp32: 3.3 to 4.1 images of
-224 pixels a second, 1.5 times as many of 160. Eight stages, 492 minutes: all videos once at 160 pixels, a
+224 pixels a second, 1.5 times as many of 160. Nine stages, 571 minutes: all videos once at 160 pixels, a
 half of them at 224, all again at 224 (as this file has it, 109 minutes), 8,000 under poor quality, 12,000,
-17,000 and 19,000 with a third of them worn, and 6,600 with self-blended fakes. The first two ran before
-originals were set aside. The states of stages 3 and 5 to 8 are averaged and calibrated. Figures of each
-stage: external/MODEL_CARD.md; AUC on val at the end 0.948.
+17,000 and 19,000 with a third of them worn, 6,600 with self-blended fakes, and 19,000 as frames of
+compressed videos. The first two ran before originals were set aside. The states of stages 3 and 5 to 9 are
+averaged and calibrated. Figures of each stage: external/MODEL_CARD.md; AUC on val at the end 0.950.
 
     python tools/convert_keras_xception.py
     python train-xception.py xception-conf-bundled.py image_size=160 seed=0 learning_rate=4e-4 warmup=0.1 \\
@@ -38,6 +38,12 @@ stage: external/MODEL_CARD.md; AUC on val at the end 0.948.
     python train-xception.py xception-conf-bundled.py augmentation=spared self_blended=0.2 warmup=0.1 \\
         learning_rate=2e-4 seed=7 pretrained=output/average-7.safetensors epoch_samples=6600 \\
         max_valid_videos=600 save_dir=output/bundled-xception-8
+    python tools/export_weights.py output/bundled-xception-8/last.pth output/stage-8.safetensors
+    python tools/average_weights.py output/stage-8.safetensors=0.5 output/average-7.safetensors=0.5 \\
+        output/average-8.safetensors
+    python train-xception.py xception-conf-bundled.py augmentation=filmed self_blended=0.15 warmup=0.1 \\
+        learning_rate=2.5e-4 seed=8 pretrained=output/average-8.safetensors epoch_samples=19000 \\
+        max_valid_videos=1000 save_dir=output/bundled-xception-9
 """
 
 data_list = "output/lists-holdout/dfdc-data.csv"
