@@ -200,8 +200,8 @@ def spared() -> Augmentation:
 def filmed() -> Augmentation:
     """As "spared", with half of the real pictures and a third of the fakes, many through a video encoder.
 
-    A compressed video blurs a small face that moves and leaves the background sharp: "spared", which knows
-    stills alone, took that for a swap.
+    A compressed video blurs a small face that moves and leaves the background sharp, as a swap may look;
+    "spared" knows compressed stills alone.
     """
     loss = A.OneOf(
         [
