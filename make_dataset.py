@@ -19,6 +19,7 @@ from pathlib import Path
 
 from utils.command import run
 from utils.errors import ConfigError, UserError
+from utils.files import try_folder
 
 ROOT = Path(__file__).resolve().parent
 SHOWN_FAILURES = 20
@@ -82,8 +83,6 @@ def find_files(args: argparse.Namespace) -> list[Path]:
 
 def check_writable(out_dir: Path) -> None:
     """Make OUT_DIR and write to it once, before the model is loaded. Raises UserError."""
-    from utils.files import try_folder
-
     try:
         try_folder(out_dir)
     except OSError as error:

@@ -30,26 +30,27 @@ def video_coded(frames: Iterable[np.ndarray], encoder: str, quality: int) -> Ite
     lowest, highest = QUALITIES[encoder]
     if not lowest <= quality <= highest:
         raise ValueError(f"the quality of {encoder} is {lowest}..{highest}, not {quality}")
-    writer = reader = None
-    size = (0, 0)
-    for frame in chain(frames, [None]):  # None: give out what is left, should an encoder hold frames back
-        if writer is None:
-            if frame is None:
-                return
-            size = frame.shape[:2]
-            writer = _writer(encoder, quality, size)
-            reader = av.CodecContext.create(DECODERS[encoder], "r")
-            reader.thread_count = 1
-        picture = frame
-        if frame is not None:
-            if frame.shape[:2] != size:
-                raise ValueError(f"a frame of {frame.shape[:2]} among those of {size}")
-            even = cv2.copyMakeBorder(frame, 0, size[0] % 2, 0, size[1] % 2, cv2.BORDER_REPLICATE)
-            picture = av.VideoFrame.from_ndarray(even, format="rgb24")
-        packets = [*writer.encode(picture), *([None] if frame is None else [])]
-        for packet in packets:
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        return
+    size = first.shape[:2]
+    writer, reader = _writer(encoder, quality, size), av.CodecContext.create(DECODERS[encoder], "r")
+    reader.thread_count = 1
+    # None at the end: give out what is left, should a codec hold frames back
+    for frame in chain([first], frames, [None]):
+        packets = writer.encode(None if frame is None else _picture(frame, size))
+        for packet in packets if frame is not None else [*packets, None]:
             for decoded in reader.decode(packet):
                 yield decoded.to_ndarray(format="rgb24")[: size[0], : size[1]]
+
+
+def _picture(frame: np.ndarray, size: tuple[int, int]) -> av.VideoFrame:
+    """What an encoder takes, its sides even. Raises ValueError if the frame is of another size (H, W)."""
+    if frame.shape[:2] != size:
+        raise ValueError(f"a frame of {frame.shape[:2]} among those of {size}")
+    even = cv2.copyMakeBorder(frame, 0, size[0] % 2, 0, size[1] % 2, cv2.BORDER_REPLICATE)
+    return av.VideoFrame.from_ndarray(even, format="rgb24")
 
 
 def _writer(encoder: str, quality: int, size: tuple[int, int]) -> av.CodecContext:
