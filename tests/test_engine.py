@@ -63,6 +63,37 @@ def test_stopped_while_validating_goes_on_with_validating(data, tmp_path, tiny, 
     assert whole["metrics"] == resumed["metrics"]
 
 
+def test_a_disk_that_fails_at_an_epoch_s_end_loses_neither_best_nor_a_row(data, tmp_path, tiny, monkeypatch):
+    recipe.train(config(data, tmp_path / "whole", n_epoches=1))
+
+    def failing(checkpoint, path):
+        if path.name == "best.pth":
+            raise OSError(28, "No space left on device", str(path))
+        save_checkpoint(checkpoint, path)
+
+    monkeypatch.setattr(runs, "save_checkpoint", failing)
+    with pytest.raises(OSError):
+        recipe.train(config(data, tmp_path / "broken", n_epoches=1))
+    monkeypatch.setattr(runs, "save_checkpoint", save_checkpoint)
+    assert recipe.train(config(data, tmp_path / "broken", n_epoches=1)) == 0
+    for name in ("best.pth", "last.pth"):
+        whole, again = (load_checkpoint(tmp_path / run / name) for run in ("whole", "broken"))
+        assert_equal(whole["state_dict"], again["state_dict"])
+    assert log_of(tmp_path / "whole") == log_of(tmp_path / "broken")
+
+
+def test_weights_that_give_no_number_in_validation_stop_the_run(data, tmp_path, tiny, monkeypatch):
+    def ruined(predict, *arguments, **keywords):
+        return training.evaluate(
+            lambda images: {"": predict(images)[""] * float("nan")}, *arguments, **keywords
+        )
+
+    monkeypatch.setattr(engine, "evaluate", ruined)
+    with pytest.raises(DataError, match="8 of 8 samples got no finite probability.*learning_rate"):
+        recipe.train(config(data, tmp_path, n_epoches=1))
+    assert not (tmp_path / "best.pth").exists()
+
+
 def test_more_epochs_later_are_the_same_as_at_once(data, tmp_path, tiny, capsys):
     """The step schedule, from a kept checkpoint; rows of the log that are trained again are replaced."""
     recipe.train(config(data, tmp_path / "whole", n_epoches=3))

@@ -225,20 +225,23 @@ def finish_epoch(
     rate: float,
     save: Callable[[tuple[str, ...]], None],
 ) -> None:
-    """Move on to the next epoch, save, and say how this one went."""
+    """Move on to the next epoch, say how this one went, and save.
+
+    The log's row comes before the checkpoint: a run that goes on from the one before writes the row anew.
+    """
     position.epoch, position.tally = position.epoch + 1, Tally()
     task.end_epoch()
     is_best = position.metrics["log_loss"] < position.best
     position.best = min(position.best, position.metrics["log_loss"])
     kept = position.epoch % config.keep_every == 0 or position.epoch == config.n_epoches
     also = [task.kept_name.format(epoch=position.epoch)] * kept + ["best.pth"] * is_best
-    save(tuple(also))
-    if run is None:
-        return
     row = {"epoch": position.epoch, "lr": rate, **means}
     row |= {f"val_{name}": value for name, value in position.metrics.items()}
-    run.log(row)
-    run.say("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+    if run is not None:
+        run.log(row)
+    save(tuple(also))
+    if run is not None:
+        run.say("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
 
 
 def videos_of_sets(table: pd.DataFrame, root: str | Path, config: TrainingConfig) -> tuple[Videos, Videos]:

@@ -35,6 +35,16 @@ def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) ->
             os.unlink(aside)
 
 
+def append_line(path: str | Path, line: str) -> None:
+    """Add a line of text to a file, which need not be there. Raises OSError, whose `filename` is `path`."""
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        error.filename = os.fspath(path)  # a full disk is found out by the writing, which knows no name
+        raise
+
+
 def try_folder(folder: Path) -> None:
     """Make the folder and write to it once. Raises OSError where that fails."""
     folder.mkdir(parents=True, exist_ok=True)

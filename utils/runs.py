@@ -22,7 +22,7 @@ from torch import nn
 from utils import distributed
 from utils.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from utils.errors import ConfigError, WeightsError
-from utils.files import write_whole
+from utils.files import append_line, write_whole
 from utils.training import Tally
 
 PUBLISHED_RESUME = "best.pth"
@@ -123,8 +123,12 @@ class RunFolder:
         return time.monotonic() - self.saved >= 60 * self.config["checkpoint_minutes"]
 
     def save(self, checkpoint: dict[str, Any], also: tuple[str, ...] = ()) -> None:
-        """Write `last.pth`, and the same under the names in `also`."""
-        for name in ("last.pth", *also):
+        """Write the checkpoint under the names in `also`, then as `last.pth`.
+
+        In this order, because a run goes on from `last.pth`: where the disk fails before that one, the run
+        validates again and writes the others then.
+        """
+        for name in (*also, "last.pth"):
             save_checkpoint(checkpoint, self.path / name)
         self.saved = time.monotonic()
 
@@ -132,14 +136,12 @@ class RunFolder:
         """Print, and add to the run's text log if the config names one."""
         print(text, flush=True)
         if self.config.get("log_name"):
-            with open(self.path / self.config["log_name"], "a", encoding="utf-8") as file:
-                file.write(text + "\n")
+            append_line(self.path / self.config["log_name"], text)
 
     def log(self, row: dict[str, Any]) -> None:
         """Append an epoch's row to `log.jsonl` (NaN, undefined, becomes null) and to TensorBoard."""
         plain = {key: None if value != value else value for key, value in row.items()}
-        with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(plain) + "\n")
+        append_line(self.path / "log.jsonl", json.dumps(plain))
         if self.board is not None:
             for key, value in row.items():
                 self.board.add_scalar(key, value, row["epoch"])
@@ -150,7 +152,8 @@ class RunFolder:
         path = self.path / "log.jsonl"
         if not path.exists():
             return
-        rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        text = path.read_text(encoding="utf-8", errors="replace")  # a damaged disk's bytes are no row
+        rows = [line for line in text.splitlines() if line.strip()]
         kept = [line for line in rows if (_epoch_of(line) or math.inf) <= epoch]
         if len(kept) < len(rows):
             write_whole(path, "".join(line + "\n" for line in kept))
@@ -215,12 +218,11 @@ def restore(
         optimizer.load_state_dict(checkpoint["optimizer"])
         scaler.load_state_dict(checkpoint["scaler"])
         position.tally = _own_tally(checkpoint["tallies"])
-        position.best, position.metrics = checkpoint["best"], checkpoint["metrics"]
-        before, batch_before = checkpoint["config"], checkpoint["batch"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        position.best, position.metrics = float(checkpoint["best"]), dict(checkpoint["metrics"])
+        before, batch_before = YOUNGER_KEYS | checkpoint["config"], int(checkpoint["batch"])
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{path} ({key}) is no checkpoint of this training: {reason}") from None
-    before = YOUNGER_KEYS | before
     changed = [(name, before.get(name), config[name]) for name in same if before.get(name) != config[name]]
     if batch != batch_before:
         changed.append(("samples a step", batch_before, batch))

@@ -163,6 +163,12 @@ def evaluate(
         return {}
     table = np.concatenate(rows)
     table = table[table[:, 0].argsort()]
+    bad = int((~np.isfinite(table[:, 2:])).any(axis=1).sum())
+    if bad:
+        raise DataError(
+            f"validation: {bad} of {len(table)} samples got no finite probability, the weights are useless; "
+            "train from an earlier checkpoint with a lower learning_rate, or with precision=fp32"
+        )
     metrics = {}
     for column, prefix in enumerate(max((part[0] for part in parts), key=len), start=2):
         values = frame_metrics(table[:, 1], table[:, column])
