@@ -63,7 +63,7 @@ def submit(args: argparse.Namespace) -> int:
     names, order, missing = choose_files(args.input, args.sample_submission)
     check_output(args.output, args.sample_submission)
     record = Record(args.output, fingerprint(config))
-    results = recall(record, names, args.resume)
+    results = recall(record, names) if args.resume else {}
     todo = [path for path in names if path not in results]
     interrupted = False
     if todo:
@@ -72,6 +72,8 @@ def submit(args: argparse.Namespace) -> int:
             f"on {ensemble.device}, classifiers in {ensemble.precision} by {config.runtime}, "
             f"detector in {detector.precision}"
         )
+        if not args.resume:
+            set_aside(record)
         interrupted = judge(score_media(todo, detector, ensemble, config), names, results, record)
     return finish(args.output, names, order, missing, results, interrupted)
 
@@ -100,16 +102,18 @@ def choose_files(source: Path, sample: Path | None) -> tuple[dict[Path, str], li
     return names, order, missing
 
 
-def recall(record: Record, names: dict[Path, str], resume: bool) -> dict[Path, Result]:
-    """What an interrupted run left, if it is to go on from there; says what will happen."""
-    if resume:
-        results = record.recall(names)
-        print(f"--resume: {len(results)} of {len(names)} file(s) were scored before ({record.path})")
-        return results
+def recall(record: Record, names: dict[Path, str]) -> dict[Path, Result]:
+    """What an interrupted run left to go on from; says how much that is."""
+    results = record.recall(names)
+    print(f"--resume: {len(results)} of {len(names)} file(s) were scored before ({record.path})")
+    return results
+
+
+def set_aside(record: Record) -> None:
+    """Keep what an earlier run left, now that all is ready to start anew; says where it lies."""
     old = record.set_aside()
     if old:
         print(f"starting anew: an earlier run's record is now {old}; --resume would have gone on from it")
-    return {}
 
 
 def judge(

@@ -81,7 +81,7 @@ def split(
     from utils.files import write_whole  # here, since pandas is slow to import: not for --help
     from utils.labels import read_labels
     from utils.lists import write_list, write_wsdan_list
-    from utils.split import assign_sets, count_crops, describe, hold_out
+    from utils.split import assign_sets, count_crops, describe, hold_out, unfinished
 
     table = read_labels(labels)
     given = table.loc[table["set_name"] != "", "original"].nunique()
@@ -100,6 +100,13 @@ def split(
     if missing:
         print(f"{len(missing):,} labelled videos have no crops and are left out: {out / 'without-crops.txt'}")
     print(f"written: {out / 'dfdc-data.csv'} {out / 'dfdc.json'}")
+    halves = unfinished(table, faces_root)
+    if halves:
+        print(
+            f"warning: the crops of {len(halves):,} videos, such as {halves[0]!r}, are of an extraction that "
+            "was not finished; run make_dataset.py again, then this",
+            file=sys.stderr,
+        )
     filled = set(table.loc[table["n_frame"] > 0, "set_name"])
     for name in shares if drawn else ():
         if name not in filled:

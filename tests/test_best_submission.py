@@ -255,6 +255,17 @@ def test_ctrl_c_writes_what_was_scored_and_resume_does_the_rest(tmp_path, clip, 
     assert len(rows(record)) == len(whole) + 1
 
 
+def test_a_new_start_that_fails_leaves_the_record_for_resume(main, clip, config, tmp_path):
+    record = tmp_path / "o.scored.csv"
+    Record(tmp_path / "o.csv", "0123456789abcdef").append(clip.name, Result(clip, 0.25, 1))
+    before = record.read_bytes()
+    (tmp_path / "torn.safetensors").write_bytes(b"torn")
+    torn = f"ensemble=[('xception', {str(tmp_path / 'torn.safetensors')!r}, 1.0)]"
+    code, _, err = main(clip, "--config", config, "--output", tmp_path / "o.csv", torn)
+    assert code == 2 and "torn.safetensors" in err
+    assert record.read_bytes() == before and not list(tmp_path.glob("*.old"))
+
+
 def test_resume_refuses_other_weights_and_a_new_start_says_what_it_replaces(main, clip, config, tmp_path):
     output, record = tmp_path / "o.csv", tmp_path / "o.scored.csv"
     Record(output, "0123456789abcdef").append(clip.name, Result(clip, 0.25, 1))

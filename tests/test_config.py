@@ -205,6 +205,10 @@ def test_submission_ranges(override, words):
         ("optimizer=adam", "optimizer must be one of sgd, adamw"),
         ("max_train_videos=0", "max_train_videos must be at least 1"),
         ("std=(1, 1, 0)", "std must be above 0"),
+        ("std=(1, 1, 1e999)", "std must be above 0"),
+        ("mean=(0, 0, 1e999)", "mean must be three numbers"),
+        ("image_size=70", "image_size must be between 71 and 2048"),
+        ("image_size=4000000", "image_size must be between 71 and 2048"),
     ],
 )
 def test_training_ranges(override, words):
@@ -214,6 +218,9 @@ def test_training_ranges(override, words):
 def test_range_errors_name_the_file_that_holds_the_key(write):
     path = write(PUBLISHED_XCEPTION + "precision = 'fp8'")
     assert error_of(path, XceptionConfig, ["seed=3"]).startswith(f"{path}: precision must be")
+    path = write(PUBLISHED_XCEPTION)
+    said = error_of(path, XceptionConfig, ["train_sets=('val',)"])  # an error about two keys
+    assert said.startswith("command line: valid_set 'val' must not be among train_sets")
 
 
 def test_what_ran_can_be_printed_and_stored():

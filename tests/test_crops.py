@@ -56,6 +56,21 @@ class TestPlan:
         assert [path.name for path in tmp_path.iterdir()] == ["009.png"]
 
 
+def test_a_finished_folder_holds_no_crop_that_its_table_lacks(tmp_path):
+    """As when a run with every frame was killed and one with every tenth followed."""
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    job = Job(tmp_path / "a.mp4", tmp_path / "a")
+    crops.begin_folder(job, Settings())
+    for frame in (8, 9, 19):
+        crops.write_crop_file(job.folder, frame, np.zeros(5, np.uint8))
+    (job.folder / "notes.png").touch()  # somebody's own
+    crops.begin_folder(job, Settings(every=10))
+    crops.finish_folder(job, ((frame, Face(0.9, np.zeros(4), TEMPLATE)) for frame in (9, 19)))
+    there = sorted(path.name for path in job.folder.iterdir())
+    assert there == [".source.json", "009.png", "019.png", "faces.csv", "notes.png"]
+    assert crops.is_complete(job, Settings(every=10))
+
+
 def test_landmarks_of_a_crop_come_from_its_faces_csv_or_the_template(tmp_path):
     landmarks = TEMPLATE * 0.5 + (30, 12) + np.array([(0, 0), (0, 6), (-3, 0), (0, 0), (2, 0)])
     write_faces_csv(tmp_path / "faces.csv", [(7, Face(0.9, np.zeros(4), landmarks))])

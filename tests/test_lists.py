@@ -123,8 +123,24 @@ def test_the_json_list(tmp_path):
         ["a", 0, "train"], ["b", 1, "train"], ["c", 1, "test"], ["c", 1, "test_all"]]  # fmt: skip
 
 
+def test_a_video_that_is_listed_again_counts_once_and_has_one_label(tmp_path, capsys):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "009.png").touch()
+    rows = [("a", 0, 1, "train"), ("b", 1, 1, "train"), ("a", 0, 1, "train"), ("c", 0, 1, "val")]
+    table = pd.DataFrame(rows, columns=["name", "is_fake", "n_frame", "set_name"])
+    config = WSDANConfig(datapath=str(tmp_path), train_sets=("train",), valid_set="val")
+    trained, validated = videos_of_sets(table, tmp_path, config)
+    assert trained.names == ["a", "b"] and validated.names == ["c"]
+    assert "train: 1 rows name a video again, and are left out" in capsys.readouterr().out
+    table.loc[2, "is_fake"] = 1
+    with pytest.raises(DataError, match="calls 'a' both real and fake"):
+        find_videos(table, tmp_path, ("train",))
+
+
 def test_crop_numbers(tmp_path):
-    for name in ("010.png", "009.png", "1000.png", "faces.csv", "x.png", "011.jpg", ".012.png.part", "9.png"):
+    for name in ("010.png", "009.png", "1000.png", "faces.csv", "x.png", "011.jpg", ".012.png.part", "9.png",
+                 "99999999999.png", "٠٠٩.png", "0²9.png"):  # fmt: skip
         (tmp_path / name).touch()
     assert crop_numbers(tmp_path).tolist() == [9, 10, 1000]
     assert len(crop_numbers(tmp_path / "absent")) == 0

@@ -136,6 +136,9 @@ def test_a_decoder_that_gives_up_keeps_the_faces_so_far():
     reader = Frames(100, failing_at=FRAMES_AT_ONCE)
     assert len(face_crops(reader, EveryFrame(), 25)[0]) == FRAMES_AT_ONCE
     assert "gave up" in reader.warning
+    for good in (1, FRAMES_AT_ONCE - 1, FRAMES_AT_ONCE + 3):  # also those of the chunk that it ends
+        reader = Frames(100, failing_at=good)
+        assert len(face_crops(reader, EveryFrame(), 25)[0]) == good and "gave up" in reader.warning
     with pytest.raises(MediaError):
         face_crops(Frames(100, failing_at=0), EveryFrame(), 25)
 

@@ -78,6 +78,15 @@ def test_the_list_counts_crops_and_leaves_out_videos_without(tmp_path, capsys):
     assert "1 originals drawn (train 0.8, val 0.2; seed 0), 2 in their given sets" in said
 
 
+def test_an_extraction_that_was_not_finished_is_told(tmp_path, capsys):
+    crops(tmp_path / "faces", a=3, b=1)
+    for name in "ab":
+        (tmp_path / "faces" / name / ".source.json").write_text("{}")
+    (tmp_path / "faces" / "a" / "faces.csv").touch()
+    assert run(tmp_path, "name,is_fake,original\na,0,\nb,1,a\n") == 0
+    assert "warning: the crops of 1 videos, such as 'b'" in capsys.readouterr().err
+
+
 def metadata(folder, n_originals: int, n_fakes: int, prefix: str) -> None:
     """A part of DFDC: originals, each with its fakes."""
     folder.mkdir(parents=True)

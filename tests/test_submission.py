@@ -3,12 +3,14 @@
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from utils import submission
 from utils.errors import ConfigError
 from utils.schemas import SubmissionConfig
 from utils.submission import Record, Result, fingerprint, name_files, table, write_submission
+from utils.video import UNREADABLE
 
 
 def test_the_record_survives_a_torn_line_and_a_changed_video(tmp_path):
@@ -33,6 +35,29 @@ def test_the_record_survives_a_torn_line_and_a_changed_video(tmp_path):
     record.path.write_text("some,other,table\n1,2,3\n")
     with pytest.raises(ConfigError, match="not a file that --resume can read"):
         Record(tmp_path / "o.csv", "f" * 16).recall(files)
+
+
+def test_what_could_not_be_read_is_tried_again_and_what_holds_no_face_is_not(tmp_path):
+    files = {tmp_path / name: name for name in ("gone.mp4", "faceless.mp4")}
+    (tmp_path / "faceless.mp4").write_text("x")
+    record = Record(tmp_path / "o.csv", "f" * 16)
+    for path, reason in zip(files, (f"{UNREADABLE} (Input/output error)", "no face found"), strict=True):
+        record.append(path.name, Result(path, 0.5, 0, reason))
+    assert [path.name for path in record.recall(files)] == ["faceless.mp4"]
+
+
+def test_no_record_that_was_set_aside_is_overwritten(tmp_path):
+    for name in ("o.scored.csv.old", "o.scored.csv.old2", "o.scored.csv.old3"):
+        record = Record(tmp_path / "o.csv", "f" * 16)
+        record.append("a.mp4", Result(tmp_path / "a.mp4", 0.5, 1))
+        assert record.set_aside() == tmp_path / name and not record.path.exists()
+    assert Record(tmp_path / "o.csv", "f" * 16).set_aside() is None
+
+
+def test_names_with_a_carriage_return_stay_whole_in_the_tables(tmp_path):
+    names = ["a\rb.mp4", "c\r\nd.mp4", "e\nf.mp4", 'g",h.mp4']
+    write_submission(tmp_path / "o.csv", [(name, Result(Path(name), 0.25, 1)) for name in names])
+    assert pd.read_csv(tmp_path / "o.csv")["filename"].tolist() == names
 
 
 def test_fingerprint_is_of_contents_and_settings_not_of_places(tmp_path):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-FACE_SIZE = 320  # pixels
+from utils.schemas import FACE_SIZE
+
 # Left eye, right eye, nose, left and right corner of the mouth, as seen in the image: x, y in pixels.
 TEMPLATE = np.array([(122.5, 141.25), (197.5, 141.25), (160.0, 178.75), (137.5, 225.25), (182.5, 225.25)])
 

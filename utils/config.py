@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import difflib
 import os
+import re
 import traceback
 import types
 import typing
@@ -59,8 +60,8 @@ def load_config(path: str | Path | None, schema: type[T], overrides: Sequence[st
     try:
         return schema(**values)
     except ConfigError as error:
-        key = str(error).split()[0].rstrip(":")
-        overridden = any(text.startswith(f"{key}=") for text in overrides)
+        named = set(re.findall(r"\w+", str(error)))  # an error may be about two keys
+        overridden = any(key in named for key, _ in given)
         raise ConfigError(f"{COMMAND_LINE if overridden or path is None else path}: {error}") from None
 
 

@@ -178,7 +178,15 @@ def write_crop_file(folder: Path, frame: int, png: np.ndarray) -> None:
 
 
 def finish_folder(job: Job, rows: Iterable[tuple[int, Face]]) -> None:
-    """Mark the folder as complete: `faces.csv`, a row a crop. Raises OSError."""
+    """Mark the folder as complete: `faces.csv`, a row a crop. Raises OSError.
+
+    Crops without a row are removed: a run that was killed, with a finer stride, may have left them.
+    """
+    rows = list(rows)
+    wanted = {crop_name(frame) for frame, _ in rows}
+    for name in os.listdir(job.folder):
+        if CROP_NAME.fullmatch(name) and name not in wanted:
+            (job.folder / name).unlink()
     write_faces_csv(job.folder / FACES_FILE, rows)
 
 

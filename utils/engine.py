@@ -262,6 +262,9 @@ def videos_of_sets(table: pd.DataFrame, root: str | Path, config: TrainingConfig
         ((config.valid_set,), config.max_valid_videos),
     ):
         videos, missing = find_videos(table, root, names)
+        repeats = int(table.loc[table["set_name"].isin(names), "name"].duplicated().sum())
+        if repeats and distributed.is_main():
+            print(f"{'+'.join(names)}: {repeats} rows name a video again, and are left out")
         if missing and distributed.is_main():
             some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
             print(f"{'+'.join(names)}: {len(missing)} listed videos are left out, without crops: {some}")

@@ -18,6 +18,7 @@ import pandas as pd
 
 from utils.errors import DataError
 from utils.files import write_whole
+from utils.video import CROP_NAME
 
 COLUMNS = ("name", "is_fake", "n_frame", "set_name")
 JSON_SETS = ("train", "valid", "test", "test_all")  # those of the published file, in its order
@@ -51,10 +52,10 @@ def crop_numbers(folder: str | Path) -> np.ndarray:
     """The numbers of the crops in a folder (`009.png`), sorted; none if the folder isn't there."""
     try:
         with os.scandir(folder) as entries:
-            stems = [entry.name[:-4] for entry in entries if entry.name.endswith(".png")]
+            numbers = [int(entry.name[:-4]) for entry in entries if CROP_NAME.fullmatch(entry.name)]
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file is called so
         return np.empty(0, np.int32)
-    return np.array(sorted(int(stem) for stem in stems if stem.isdecimal() and len(stem) > 2), np.int32)
+    return np.array(sorted(numbers), np.int32)
 
 
 def read_list(path: str | Path) -> pd.DataFrame:
@@ -145,13 +146,18 @@ def read_json_list(path: str | Path) -> pd.DataFrame:
 def find_videos(table: pd.DataFrame, root: str | Path, sets: tuple[str, ...]) -> tuple[Videos, list[str]]:
     """The videos of the sets that have crops under `root/<name>/`, and the names of those that have none.
 
-    DataError if a set isn't in the table, or no video of them has a crop.
+    A video that is listed again counts once. DataError if it has another label then, if a set isn't in the
+    table, or if no video of them has a crop.
     """
     known = sorted(table["set_name"].dropna().unique())
     for name in sets:
         if name not in known:
             raise DataError(f"the list has no video of set {name!r}; its sets: {', '.join(known) or 'none'}")
-    rows = table[table["set_name"].isin(sets)].reset_index(drop=True)
+    rows = table[table["set_name"].isin(sets)].drop_duplicates(["name", "is_fake"])
+    torn = rows.loc[rows["name"].duplicated(), "name"]
+    if len(torn):
+        raise DataError(f"the list calls {torn.iloc[0]!r} both real and fake ({len(torn)} such videos)")
+    rows = rows.reset_index(drop=True)
     frames = [crop_numbers(os.path.join(root, name)) for name in rows["name"]]
     found = np.array([len(numbers) > 0 for numbers in frames])
     if not found.any():

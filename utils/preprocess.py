@@ -16,10 +16,9 @@ import torch
 from torch.nn.functional import interpolate
 
 from utils.errors import DataError, WeightsError
-from utils.schemas import FACE_SIZE
+from utils.schemas import FACE_SIZE, LARGEST, SMALLEST
 
 METADATA_KEY = "preprocess"
-SMALLEST, LARGEST = 71, 2048  # sides of a network's input: Xception needs 71 pixels
 
 
 @dataclass(frozen=True)

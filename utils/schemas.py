@@ -19,6 +19,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 SCORING_PRECISIONS = (*PRECISIONS, "auto")
 RUNTIMES = ("torch", "onnxruntime")
 FACE_SIZE = 320  # side of an aligned face, in pixels
+SMALLEST, LARGEST = 71, 2048  # sides of a network's input: Xception needs 71 pixels
 
 
 def check_choice(config: Any, key: str, allowed: tuple[str, ...]) -> None:

@@ -65,15 +65,23 @@ class _Clip:
         return Result(self.path, mean, self.faces, "", self.warning)
 
 
-def take(frames: Iterator[tuple[int, np.ndarray]], count: int) -> list[np.ndarray]:
-    """The next frames: `count` of them, fewer if they are large, none at the end of the video."""
+def take(
+    frames: Iterator[tuple[int, np.ndarray]], count: int
+) -> tuple[list[np.ndarray], MediaError | None]:
+    """The next frames: `count` of them, fewer if they are large, none at the end of the video.
+
+    And what ended them, if the decoder gave up: the frames before it are good.
+    """
     chunk, pixels = [], 0
-    for _, frame in frames:
-        chunk.append(frame)
-        pixels += frame.shape[0] * frame.shape[1]
-        if len(chunk) >= count or pixels >= PIXELS_AT_ONCE:
-            break
-    return chunk
+    try:
+        for _, frame in frames:
+            chunk.append(frame)
+            pixels += frame.shape[0] * frame.shape[1]
+            if len(chunk) >= count or pixels >= PIXELS_AT_ONCE:
+                break
+    except MediaError as error:
+        return chunk, error
+    return chunk, None
 
 
 def face_crops(reader: FrameReader, detector: Detector, limit: int) -> tuple[list[np.ndarray], int]:
@@ -91,13 +99,11 @@ def face_crops(reader: FrameReader, detector: Detector, limit: int) -> tuple[lis
         at_the_end.callback(decoder.submit, frames.close)
         upcoming = decoder.submit(take, frames, min(FRAMES_AT_ONCE, limit))
         while len(crops) < limit:
-            try:
-                chunk = upcoming.result()
-            except MediaError as error:
-                if not looked_at:
-                    raise
+            chunk, error = upcoming.result()
+            if error is not None:
+                if not looked_at and not chunk:
+                    raise error
                 reader.warning = str(error)
-                break
             if not chunk:
                 break
             missing = limit - len(crops) - len(chunk)  # if each frame of the chunk holds a face
@@ -247,9 +253,12 @@ def score(
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     files: dict[Path, Path] = {}  # file -> the folder it is named relative to
+    known: set[str] = set()  # one file may be named in two ways: ./clip.mp4, or by a link
     for root in map(Path, paths):
         for path in find_media(root, skip_crops=True)[0]:
-            files.setdefault(path, root if root.is_dir() else root.parent)
+            if os.path.realpath(path) not in known:
+                known.add(os.path.realpath(path))
+                files[path] = root if root.is_dir() else root.parent
     if not files:
         raise UserError(f"no video or image in {', '.join(map(str, paths)) or 'an empty list of paths'}")
     names = name_files(files)

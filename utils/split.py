@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from utils.crops import FACES_FILE
 from utils.errors import DataError
 from utils.lists import crop_numbers
+from utils.video import SOURCE_FILE
 
 READERS = 16  # folders listed at a time: a network disk answers slowly, but many at once
 
@@ -29,6 +31,18 @@ def count_crops(table: pd.DataFrame, root: str | Path) -> pd.DataFrame:
     if not any(counts):
         raise DataError(f"{root} holds no crop <name>/<frame>.png of the {len(table)} labelled videos")
     return table.assign(n_frame=counts)
+
+
+def unfinished(table: pd.DataFrame, root: str | Path) -> list[str]:
+    """The videos whose crops are those of an extraction that was not finished: some may be missing."""
+
+    def is_unfinished(name: str) -> bool:
+        folder = Path(root, name)
+        return (folder / SOURCE_FILE).is_file() and not (folder / FACES_FILE).is_file()
+
+    with ThreadPoolExecutor(READERS) as pool:
+        names = table["name"].tolist()
+        return [name for name, is_so in zip(names, pool.map(is_unfinished, names), strict=True) if is_so]
 
 
 def assign_sets(table: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from utils.config import as_plain
 from utils.errors import ConfigError, UserError, WeightsError
 from utils.files import try_folder, write_whole
 from utils.schemas import SubmissionConfig
+from utils.video import UNREADABLE
 
 UNDECIDED = 0.5
 _GO_ON = "put that right, then go on from what was scored with --resume"
@@ -189,13 +190,14 @@ class Record:
     def recall(self, names: Mapping[Path, str]) -> dict[Path, Result]:
         """The results that are there already, and from now on add to them.
 
+        A file that could not be read is not among them: its folder may be back by now.
         Raises ConfigError if they were made with another config or other weights.
         """
         results = {}
         rows = {row[0]: row for row in self._rows()}
         for path, name in names.items():
             row = rows.get(name)
-            if row and row[5:7] == self._state(path):
+            if row and row[5:7] == self._state(path) and not row[3].startswith(UNREADABLE):
                 try:
                     results[path] = Result(path, _probability(row[1]), int(row[2]), row[3], row[4])
                 except ValueError:
@@ -207,7 +209,8 @@ class Record:
         """Before a new start: move what another run left out of the way; returns where it lies now."""
         if not self.path.exists():
             return None
-        old = self.path.with_name(self.path.name + ".old")
+        olds = (self.path.with_name(f"{self.path.name}.old{number}") for number in ("", *range(2, 1000)))
+        old = next(path for path in olds if not path.exists())
         try:
             os.replace(self.path, old)
         except OSError as error:
@@ -291,5 +294,9 @@ def table(rows: Sequence[tuple[str, Result]], ends: int = 25) -> str:
 
 def _csv_lines(rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    for row in rows:
+        # Before Python 3.13 the writer doesn't quote a lone carriage return, at which readers end the row.
+        has_return = any("\r" in str(value) for value in row)
+        quoting = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
+        csv.writer(text, lineterminator="\n", quoting=quoting).writerow(row)
     return text.getvalue()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from utils.errors import ConfigError
-from utils.schemas import FACE_SIZE, PRECISIONS, check_choice, check_range
+from utils.schemas import FACE_SIZE, LARGEST, PRECISIONS, SMALLEST, check_choice, check_range
 
 if TYPE_CHECKING:
     from utils.preprocess import Preprocess
@@ -82,8 +82,10 @@ class TrainingConfig:
                 f"valid_set {self.valid_set!r} must not be among train_sets, of which there must be one; "
                 f"train_sets = {self.train_sets!r}"
             )
-        if min(self.std) <= 0:
+        if not all(0 < value < math.inf for value in self.std):
             raise ConfigError(f"std must be above 0; got {self.std!r}")
+        if not all(map(math.isfinite, self.mean)):
+            raise ConfigError(f"mean must be three numbers; got {self.mean!r}")
         if self.window is not None:
             x1, y1, x2, y2 = self.window
             if not (0 <= x1 < x2 <= FACE_SIZE and 0 <= y1 < y2 <= FACE_SIZE):
@@ -127,7 +129,7 @@ class XceptionConfig(TrainingConfig):
         check_range(self, "n_epoches", 1)
         check_range(self, "num_workers", 0)
         check_range(self, "real_fraction fake_fraction", 0, 1)
-        check_range(self, "image_size", 71)
+        check_range(self, "image_size", SMALLEST, LARGEST)
 
     @property
     def input_size(self) -> int:
@@ -194,8 +196,8 @@ class WSDANConfig(TrainingConfig):
         check_range(self, "beta", 0, 1)
         if not isinstance(self.image_size, int) and len(set(self.image_size)) > 1:
             raise ConfigError(f"image_size must be square; got {self.image_size!r}")
-        if self.input_size < 71:
-            raise ConfigError(f"image_size must be at least 71; got {self.image_size!r}")
+        if not SMALLEST <= self.input_size <= LARGEST:
+            raise ConfigError(f"image_size must be {SMALLEST} to {LARGEST}; got {self.image_size!r}")
         if self.ckpt is True:
             raise ConfigError("ckpt must be False, 'auto' or a path; got True")
         if self.pretrained == "yes" and self.net == "xception":

@@ -27,9 +27,10 @@ MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 _COUNTED_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi"})
 LONGEST_SIDE = 32766  # pixels; the limit of OpenCV's warp
 MOST_PIXELS = 64_000_000  # of a frame; detecting in one takes about 40 times as many bytes
+UNREADABLE = "can't be read"  # begins the reason where not the file is at fault but what it lies on
 # A folder of crops says whose they are in this file, so that they are not taken for new images.
 SOURCE_FILE = ".source.json"
-CROP_NAME = re.compile(r"\d{3,}\.png")
+CROP_NAME = re.compile(r"[0-9]{3,9}\.png")
 
 
 def find_media(path: str | os.PathLike, skip_crops: bool = False) -> tuple[list[Path], int]:
@@ -148,7 +149,7 @@ class FrameReader:
             with open(name, "rb"):
                 pass
         except OSError as error:
-            raise MediaError(f"can't be read ({error.strerror})") from None
+            raise MediaError(f"{UNREADABLE} ({error.strerror})") from None
         except UnicodeEncodeError:
             raise MediaError("its name isn't UTF-8; rename it") from None
         if not size:
@@ -174,7 +175,7 @@ def read_image(path: Path) -> np.ndarray:
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise MediaError(f"can't be read ({error.strerror})") from None
+        raise MediaError(f"{UNREADABLE} ({error.strerror})") from None
     if not data.size:
         raise MediaError("empty file")
     try:
