@@ -142,7 +142,8 @@ def test_labels_beside_probabilities(tmp_path):
     assert lines[5].startswith("1 of 2 ") and "auc 1.0000, accuracy 0.5000" in lines[6]
 
 
-@pytest.mark.parametrize("text", ["name,p\na.mp4,0.1\n", "", "filename,label\na.mp4,many\n"])
+@pytest.mark.parametrize("text", ["name,p\na.mp4,0.1\n", "", "filename,label\na.mp4,many\n",
+                                  "filename,label\na.mp4,0\na.mp4,1\n"])  # fmt: skip
 def test_tables_that_are_none_are_refused_in_one_line(tmp_path, text):
     labels, submission = tmp_path / "labels.csv", tmp_path / "submission.csv"
     labels.write_text("filename,label\na.mp4,0\n")

@@ -53,6 +53,8 @@ def test_the_metadata_is_written_and_shown(main, tmp_path, capsys):
      ({"metrics": {"val_log_loss": "low"}}, "damaged"),
      ({"config": CONFIG | {"window": 3}}, "damaged"),
      ({"config": CONFIG | {"image_size": []}}, "damaged"),
+     ({"config": CONFIG | {"image_size": 4000}}, "damaged"),
+     ({"config": CONFIG | {"std": [1, 1, 0]}}, "damaged"),
      ({"tallies": [3]}, "damaged"),
      ({"tallies": [{"step": 4}]}, "saved within an epoch")],
 )  # fmt: skip

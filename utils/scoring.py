@@ -131,9 +131,7 @@ def open_clip(path: Path, detector: Detector, config: SubmissionConfig) -> tuple
     return clip, crops
 
 
-def open_images(
-    paths: Sequence[Path], detector: Detector, config: SubmissionConfig
-) -> Iterator[tuple[_Clip, list[np.ndarray]]]:
+def open_images(paths: Sequence[Path], detector: Detector) -> Iterator[tuple[_Clip, list[np.ndarray]]]:
     """Read images, as `open_clip` does a video; they are detected together, large ones fewer at once."""
     waiting: list[tuple[_Clip, np.ndarray | None]] = []
     pixels = 0
@@ -160,7 +158,7 @@ def open_group(
 ) -> list[tuple[_Clip, list[np.ndarray]]]:
     """Read one of `groups`: a video, or images."""
     if paths[0].suffix.lower() in IMAGE_SUFFIXES:
-        return list(open_images(paths, detector, config))
+        return list(open_images(paths, detector))
     return [open_clip(paths[0], detector, config)]
 
 
