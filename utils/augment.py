@@ -2,7 +2,7 @@
 
 An `Augmentation` takes the aligned face, uint8 RGB (320, 320, 3), to the network's size: transforms in the
 frame of the aligned face, then `Preprocess.resize`, then transforms at the network's size. Both labels go
-through the same, but for "spared", which wears out real faces more often than fakes.
+through the same, but for "spared" and "filmed", which wear out real faces more often than fakes.
 """
 
 from __future__ import annotations
