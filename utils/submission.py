@@ -15,6 +15,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from utils.config import as_plain
@@ -209,8 +210,8 @@ class Record:
         """Before a new start: move what another run left out of the way; returns where it lies now."""
         if not self.path.exists():
             return None
-        olds = (self.path.with_name(f"{self.path.name}.old{number}") for number in ("", *range(2, 1000)))
-        old = next(path for path in olds if not path.exists())
+        names = (f"{self.path.name}.old{number}" for number in chain([""], count(2)))
+        old = next(path for path in map(self.path.with_name, names) if not path.exists())
         try:
             os.replace(self.path, old)
         except OSError as error:

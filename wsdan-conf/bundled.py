@@ -4,10 +4,10 @@ Nothing trained with it is shipped yet: its first run stayed behind the Xception
 of the bundled one (AUC 0.889 against 0.919 on 1,000 validation faces; external/MODEL_CARD.md has its command
 and curve).
 
-As it stands here it starts from the bundled Xception of today, which has not been tried. Data: one aligned crop
-a video; of 8,000 videos, drawn with the seed, all real ones and as many fake samples once, a quarter of the
-fakes self-blended real faces. Hardware: 2 CPU cores with AVX-512 but without bf16, so fp32: 0.9 to 1.2 images a
-second. `best.pth` holds the averaged weights.
+As it stands here it starts from the bundled Xception of today, which has not been tried. Data: one aligned
+crop a video; of 8,000 videos, drawn with the seed, all real ones and as many fake samples once, a quarter of
+the fakes self-blended real faces. Hardware: 2 CPU cores with AVX-512 but without bf16, so fp32: 0.9 to 1.2
+images a second. `best.pth` holds the averaged weights.
 
     python train-wsdan.py wsdan-conf/bundled.py --show-batch batch.png     # what it sees
     python train-wsdan.py wsdan-conf/bundled.py                            # the same command goes on
