@@ -164,12 +164,21 @@ def test_scripts_of_the_makefile_exist():
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
 
 
+def anchors(markdown: Path) -> set[str]:
+    """What links to its headings are called, as GitHub makes them of the text."""
+    headings = re.findall(r"^#+ (.+)$", markdown.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_of_the_markdown_files_lead_somewhere():
     for path in text_files():
         if path.suffix == ".md":
-            for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
+            text = path.read_text(encoding="utf-8")
+            for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text):
                 if "://" not in target:
-                    assert (path.parent / target).exists(), f"{path.name}: {target}"
+                    page = path.parent / target if target else path
+                    assert page.exists(), f"{path.name}: {target}"
+                    assert not anchor or anchor in anchors(page), f"{path.name}: {target}#{anchor}"
 
 
 def test_ci_runs_lint_and_tests():
