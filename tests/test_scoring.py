@@ -1,6 +1,7 @@
 """Scoring: which frames are judged, how faces are batched and averaged, what bad input comes to."""
 
 import csv
+import os
 import shutil
 import weakref
 from pathlib import Path
@@ -195,7 +196,7 @@ def test_score_of_real_clips_names_and_other_weights(tmp_path, clip, no_face_cli
         (tmp_path / folder).mkdir()
     shutil.copy(clip, tmp_path / "a" / "x.mp4")
     shutil.copy(no_face_clip, tmp_path / "b" / "x.mp4")
-    table = score([tmp_path, clip], config, device="cpu")
+    table = score([tmp_path, clip, os.path.relpath(clip)], config, device="cpu")  # one file twice
     assert table.columns.tolist() == ["filename", "label", "faces", "reason", "path"]
     assert table.filename.tolist() == ["a/x.mp4", "b/x.mp4", clip.name]
     assert table.faces.tolist() == [2, 0, 2]

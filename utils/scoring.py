@@ -251,11 +251,11 @@ def score(
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     files: dict[Path, Path] = {}  # file -> the folder it is named relative to
-    known: set[str] = set()  # one file may be named in two ways: ./clip.mp4, or by a link
+    known: set[str] = set()  # one file may be named in two ways, from here and from the root
     for root in map(Path, paths):
         for path in find_media(root, skip_crops=True)[0]:
-            if os.path.realpath(path) not in known:
-                known.add(os.path.realpath(path))
+            if os.path.abspath(path) not in known:
+                known.add(os.path.abspath(path))
                 files[path] = root if root.is_dir() else root.parent
     if not files:
         raise UserError(f"no video or image in {', '.join(map(str, paths)) or 'an empty list of paths'}")
