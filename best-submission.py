@@ -20,12 +20,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.command import SMALLER_BATCH, is_out_of_memory, memory_errors, run
+from utils.core.console import SMALLER_BATCH, is_out_of_memory, memory_errors, run
 
 if TYPE_CHECKING:  # what is heavy is imported after the arguments are read, so that --help is quick
     from collections.abc import Callable, Iterator
 
-    from utils.submission import Record, Result
+    from utils.scoring.aggregate import Result
+    from utils.scoring.record import Record
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -51,10 +52,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def submit(args: argparse.Namespace) -> int:
     """Read what was asked for, score it, write it; returns the exit code."""
-    from utils.config import describe, load_config
-    from utils.schemas import SubmissionConfig
-    from utils.scoring import BUNDLED, build, score_media
-    from utils.submission import Record, check_output, fingerprint
+    from utils.core.config import describe, load_config
+    from utils.scoring.config import SubmissionConfig
+    from utils.scoring.record import Record, fingerprint
+    from utils.scoring.scorer import BUNDLED, build, score_media
+    from utils.scoring.submission import check_output
 
     config = load_config(args.config or BUNDLED, SubmissionConfig, args.overrides)
     if args.config is None:
@@ -80,9 +82,9 @@ def submit(args: argparse.Namespace) -> int:
 
 def choose_files(source: Path, sample: Path | None) -> tuple[dict[Path, str], list[str], dict[str, str]]:
     """{file to judge: its name}, the names in the order of the rows, and {name without a file: why}."""
-    from utils.errors import UserError
-    from utils.submission import apply_sample, name_files, read_sample
-    from utils.video import find_media
+    from utils.core.errors import UserError
+    from utils.faces.video import find_media
+    from utils.scoring.submission import apply_sample, name_files, read_sample
 
     files, other_files = find_media(source, skip_crops=True)
     if other_files:
@@ -122,7 +124,7 @@ def judge(
     """Collect results as they come, each into the record at once; True if Ctrl-C ended it."""
     from tqdm import tqdm
 
-    from utils.errors import UserError
+    from utils.core.errors import UserError
 
     bar = tqdm(total=len(names), initial=len(results), unit="file", mininterval=0.5)
     say: Callable[[str], None] = lambda line: tqdm.write(line, file=sys.stderr)  # noqa: E731
@@ -156,7 +158,9 @@ def finish(
     interrupted: bool,
 ) -> int:
     """Write the submission in `order`, print the table; returns the exit code."""
-    from utils.submission import UNDECIDED, Result, beside, rows_in, table, write_submission
+    from utils.scoring.aggregate import UNDECIDED, Result
+    from utils.scoring.record import rows_in
+    from utils.scoring.submission import beside, table, write_submission
 
     if interrupted and not results:
         raise KeyboardInterrupt

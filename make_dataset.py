@@ -17,9 +17,9 @@ import sys
 import time
 from pathlib import Path
 
-from utils.command import run
-from utils.errors import ConfigError, UserError
-from utils.files import try_folder
+from utils.core.console import run
+from utils.core.errors import ConfigError, UserError
+from utils.core.files import try_folder
 
 ROOT = Path(__file__).resolve().parent
 SHOWN_FAILURES = 20
@@ -67,7 +67,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def find_files(args: argparse.Namespace) -> list[Path]:
     """The input files, after a line about those that were left out."""
-    from utils.video import find_media
+    from utils.faces.video import find_media
 
     files, left_out = find_media(args.input, skip_crops=True)
     if args.only and args.input.is_dir():
@@ -90,8 +90,8 @@ def check_writable(out_dir: Path) -> None:
 
 
 def read_config(args: argparse.Namespace):
-    from utils.config import load_config
-    from utils.schemas import SubmissionConfig
+    from utils.core.config import load_config
+    from utils.scoring.config import SubmissionConfig
 
     for text in args.overrides:
         key, equals, _ = text.partition("=")
@@ -146,7 +146,7 @@ def summarise(tally, complete: int, seconds: float) -> None:
 
 
 def extract(args: argparse.Namespace) -> int:
-    from utils.crops import Settings, plan_jobs, split_jobs
+    from utils.data.crops import Settings, plan_jobs, split_jobs
 
     config = read_config(args)
     files = find_files(args)
@@ -164,9 +164,9 @@ def extract(args: argparse.Namespace) -> int:
 
     import cv2  # these take seconds, which a run that has nothing to do needn't wait for
 
-    from utils.device import pick_device
-    from utils.extraction import Extractor
-    from utils.tracking import detector_of
+    from utils.core.device import pick_device
+    from utils.data.extraction import Extractor
+    from utils.faces.tracker import detector_of
 
     detector = detector_of(config, pick_device(args.device))
     cv2.setNumThreads(1)  # the pool of writers is the parallelism

@@ -24,8 +24,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils.command import run
-from utils.errors import ConfigError
+from utils.core.console import run
+from utils.core.errors import ConfigError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -78,10 +78,10 @@ def split(
         raise ConfigError(f"--hold-out must be a share between 0 and 1; got {held_out:g}")
     if seed < 0:
         raise ConfigError(f"--seed must be 0 or more; got {seed}")
-    from utils.files import write_whole  # here, since pandas is slow to import: not for --help
-    from utils.labels import read_labels
-    from utils.lists import write_list, write_wsdan_list
-    from utils.split import assign_sets, count_crops, describe, hold_out, unfinished
+    from utils.core.files import write_whole  # here, since pandas is slow to import: not for --help
+    from utils.data.labels import read_labels
+    from utils.data.lists import write_list, write_wsdan_list
+    from utils.data.splits import assign_sets, count_crops, describe, hold_out, unfinished
 
     table = read_labels(labels)
     given = table.loc[table["set_name"] != "", "original"].nunique()
@@ -115,8 +115,8 @@ def split(
 
 def check(lists: list[Path], labels: list[Path]) -> int:
     """Report leaks in and across lists; 1 if there is one, else 0."""
-    from utils import leaks  # pandas: slow to import, not for --help
-    from utils.labels import read_labels
+    from utils.data import splits as leaks  # pandas: slow to import, not for --help
+    from utils.data.labels import read_labels
 
     known = read_labels(labels) if labels else None
     table = leaks.with_originals(leaks.read_lists(lists), known)

@@ -6,7 +6,7 @@
     python train-wsdan.py wsdan-conf/xception.py ckpt=auto          # go on from where it stopped
     python train-wsdan.py wsdan-conf/xception.py --show-batch out.png   # what training would see
 
-A config file is Python with plain names (utils/training_schemas.py); `key=value` overrides it. The crops
+A config file is Python with plain names (utils/training/config.py); `key=value` overrides it. The crops
 come from make_dataset.py, the list of videos from make_split.py. Into `save_dir` go last.pth (the newest
 state), ckpt_<k>.pth (after epoch k), best.pth (lowest validation log loss), log.jsonl (a line an epoch), a
 text log and TensorBoard files. Ctrl-C and SIGTERM save before they stop.
@@ -18,9 +18,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils.command import SMALLER_BATCH, run
-from utils.config import load_config
-from utils.training_schemas import WSDANConfig
+from utils.core.config import load_config
+from utils.core.console import SMALLER_BATCH, run
+from utils.training.config import WSDANConfig
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,11 +46,13 @@ def train(config_path: Path, overrides: list[str], picture: Path | None) -> int:
     """Train, or only draw the picture; exit status."""
     config = load_config(config_path, WSDANConfig, overrides)
     if picture is not None:
-        from utils import pictures  # torch takes seconds to import: not for --help or a wrong config
+        from utils.training import (
+            preview as pictures,  # torch takes seconds to import: not for --help or a wrong config
+        )
 
         print(f"{picture}: {pictures.show_batch(config, picture)}")
         return 0
-    from utils import wsdan_recipe
+    from utils.training import wsdan_recipe
 
     return wsdan_recipe.train(config)
 

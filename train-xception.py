@@ -5,7 +5,7 @@
     torchrun --nproc-per-node 4 train-xception.py xception-conf.py   # four GPUs (batch_size over all of them)
     python train-xception.py xception-conf.py resume=auto            # go on from where it stopped
 
-A config file is Python with plain names (utils/training_schemas.py); `key=value` overrides it. The crops
+A config file is Python with plain names (utils/training/config.py); `key=value` overrides it. The crops
 come from make_dataset.py, the list of videos from make_split.py. Into `save_dir` go last.pth (the newest
 state), ckpt-<k>.pth (after epoch k), best.pth (lowest validation log loss), log.jsonl (a line an epoch) and
 TensorBoard files. Ctrl-C and SIGTERM save before they stop.
@@ -17,9 +17,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils.command import SMALLER_BATCH, run
-from utils.config import load_config
-from utils.training_schemas import XceptionConfig
+from utils.core.config import load_config
+from utils.core.console import SMALLER_BATCH, run
+from utils.training.config import XceptionConfig
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,7 +37,9 @@ def main(argv: list[str] | None = None) -> int:
 def train(config_path: Path, overrides: list[str]) -> int:
     """Train; exit status."""
     config = load_config(config_path, XceptionConfig, overrides)
-    from utils import xception_recipe  # torch takes seconds to import: not for --help or a wrong config
+    from utils.training import (
+        xception_recipe,  # torch takes seconds to import: not for --help or a wrong config
+    )
 
     return xception_recipe.train(config)
 

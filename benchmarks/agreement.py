@@ -23,10 +23,10 @@ from benchmarks.reference_procedure import classify, find_face, load_reference, 
 from benchmarks.settings import SETTINGS, build_ours, bundled
 from benchmarks.speed import run_extractor
 from benchmarks.timing import Row, say
-from utils.align import similarity
-from utils.crops import FACES_FILE, Job, crop_name
-from utils.faces import LANDMARK_NAMES
-from utils.video import IMAGE_SUFFIXES, read_image
+from utils.data.crops import FACES_FILE, Job, crop_name
+from utils.faces.align import similarity
+from utils.faces.detector import LANDMARK_NAMES
+from utils.faces.video import IMAGE_SUFFIXES, read_image
 
 # Further apart than this, in pixels of the crop, two landmarks are of different faces: the eyes are 75 apart.
 ANOTHER_FACE = 75

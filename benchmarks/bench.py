@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from utils import command  # noqa: E402
+from utils.core import console as command  # noqa: E402
 
 PARTS = "abcde"
 
@@ -75,8 +75,8 @@ def tasks(quick: bool) -> dict[str, Callable[[], list]]:
 def run(args: argparse.Namespace) -> int:
     from benchmarks.report import table
     from benchmarks.timing import Row, machine, seconds
-    from utils.clips import shared_folder
-    from utils.files import write_whole
+    from utils.core.files import write_whole
+    from utils.evaluation.clips import shared_folder
 
     args.output.parent.mkdir(parents=True, exist_ok=True)
     facts = {**machine(), "quick": args.quick, "parts": args.only, "shared_data": shared_folder() is not None}

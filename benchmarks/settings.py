@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from benchmarks.reference_procedure import Reference, load_reference
 from models import RetinaFace
-from utils.checkpoint import save_weights
-from utils.config import ROOT, load_config
-from utils.crops import Settings
-from utils.detection import FaceDetector
-from utils.ensemble import NETWORKS, Ensemble
-from utils.schemas import SubmissionConfig
-from utils.scoring import BUNDLED, build
+from utils.core.config import ROOT, load_config
+from utils.data.crops import Settings
+from utils.faces.detector import FaceDetector
+from utils.scoring.config import SubmissionConfig
+from utils.scoring.ensemble import Ensemble
+from utils.scoring.scorer import BUNDLED, build
+from utils.weights.checkpoint import save_weights
+from utils.weights.networks import build_network
 
 PUBLISHED = ROOT / "submission-conf" / "wm.py"
 WORK = ROOT / "output" / "bench"  # git-ignored; made clips and weights are kept here
@@ -52,7 +53,7 @@ def random_file(folder: Path, network: str) -> Path:
     path = folder / f"{network}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        net = RetinaFace("resnet50") if network == "retinaface-resnet50" else NETWORKS[network]()
+        net = RetinaFace("resnet50") if network == "retinaface-resnet50" else build_network(network)
         save_weights(randomised(net), path)
     return path
 

@@ -22,11 +22,11 @@ from benchmarks.settings import (
     published,
 )
 from benchmarks.timing import Row, interleaved, medians, say
-from utils.crops import Job
-from utils.detection import FaceDetector
-from utils.extraction import Extractor
-from utils.schemas import SubmissionConfig
-from utils.scoring import score_media
+from utils.data.crops import Job
+from utils.data.extraction import Extractor
+from utils.faces.detector import FaceDetector
+from utils.scoring.config import SubmissionConfig
+from utils.scoring.scorer import score_media
 
 
 @dataclass(frozen=True)

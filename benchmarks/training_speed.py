@@ -14,8 +14,8 @@ from benchmarks.reference_training import take_step, wsdan_losses
 from benchmarks.settings import fixed_images
 from benchmarks.timing import Row, has_bf16, interleaved, medians, say
 from models import WSDAN, xception
-from utils.device import autocast
-from utils.wsdan import training_losses
+from utils.core.device import autocast
+from utils.training.wsdan import training_losses
 
 BETA = 5e-2
 Step = Callable[[], float]
@@ -83,7 +83,7 @@ def plain_step(name: str, net: nn.Module, images: Tensor, labels: Tensor) -> Ste
 
 
 def our_step(name: str, net: nn.Module, images: Tensor, labels: Tensor, precision: str) -> Step:
-    """A call that does the same step as `utils.training.train_one_epoch` does it."""
+    """A call that does the same step as `utils.training.engine.train_one_epoch` does it."""
     net = net.to(memory_format=torch.channels_last)
     images = images.to(memory_format=torch.channels_last)
     optimizer = optimizer_of(net)

@@ -7,9 +7,14 @@ published checkpoints, so both load strictly.
 
     net = RetinaFace("mobilenet0.25").eval()
     loc, conf, landms = net(frames)     # frames (B, 3, H, W), see `RetinaFace.forward`
+
+Anchors and what is decoded from them are normalised: x by the frame's width, y by its height.
 """
 
 from __future__ import annotations
+
+import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -173,7 +178,7 @@ class Head(nn.Module):
         self.conv1x1 = nn.Conv2d(channels, ANCHORS_PER_CELL * values, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Cells row by row, the anchors of a cell next to each other: the order of `utils.anchors.anchors`.
+        # Cells row by row, the anchors of a cell next to each other: the order of `anchors`.
         cells = self.conv1x1(x).permute(0, 2, 3, 1)  # (B, h, w, 2 * values)
         return cells.reshape(x.shape[0], -1, self.values)  # (B, 2hw, values)
 
@@ -197,7 +202,7 @@ class RetinaFace(nn.Module):
         self.LandmarkHead = nn.ModuleList(Head(channels, 10) for _ in range(3))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Predictions for every anchor of `utils.anchors.anchors(H, W)`, encoded as that module decodes.
+        """Predictions for every anchor of `models.retinaface.anchors(H, W)`, encoded as that module decodes.
 
         x: (B, 3, H, W) float, the BGR frame in 0..255 minus (104, 117, 123); any H, W >= 1.
         Returns loc (B, A, 4), conf (B, A, 2) with the face as class 1 (probabilities in eval mode, logits
@@ -213,3 +218,48 @@ class RetinaFace(nn.Module):
             # In float32, so that autocast can't round probabilities to three digits.
             conf = F.softmax(conf, dim=-1, dtype=torch.float32)
         return loc, conf, landms
+
+
+STRIDES = (8, 16, 32)
+SIZES = ((16, 32), (64, 128), (256, 512))
+VARIANCES = (0.1, 0.2)
+
+
+# The cache is bounded for the sake of data sets with many frame sizes (1.4 MB for one of 1080p), and filled
+# outside inference mode, so that what a detector cached can be trained on.
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def anchors(height: int, width: int, device: str | torch.device = "cpu") -> Tensor:
+    """The anchors of a frame, (A, 4) float32: centre x, centre y, width, height.
+
+    Level by level (strides 8, 16, 32), cells row by row, the two sizes of a cell next to each other: the
+    order of `models.RetinaFace`'s outputs. The tensor is cached and shared: don't change it in place.
+    Raises ValueError for a frame without pixels.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"a frame of {height} x {width} has no anchors")
+    levels = [_level(height, width, stride, sizes) for stride, sizes in zip(STRIDES, SIZES, strict=True)]
+    return torch.cat(levels).to(device=device, dtype=torch.float32)
+
+
+def _level(height: int, width: int, stride: int, sizes: tuple[int, int]) -> Tensor:
+    """The anchors of one pyramid level, (rows * columns * 2, 4) float64."""
+    centre_y = (torch.arange(math.ceil(height / stride), dtype=torch.float64) + 0.5) * stride / height
+    centre_x = (torch.arange(math.ceil(width / stride), dtype=torch.float64) + 0.5) * stride / width
+    size = torch.tensor(sizes, dtype=torch.float64)
+    grid = torch.meshgrid(centre_y, centre_x, size, indexing="ij")
+    y, x, size = (axis.reshape(-1) for axis in grid)
+    return torch.stack([x, y, size / width, size / height], dim=1)
+
+
+def decode_boxes(loc: Tensor, anchors: Tensor) -> Tensor:
+    """Box predictions (..., 4) of the anchors (..., 4) as x1, y1, x2, y2 (..., 4)."""
+    centre = anchors[..., :2] + VARIANCES[0] * loc[..., :2] * anchors[..., 2:]
+    size = anchors[..., 2:] * torch.exp(VARIANCES[1] * loc[..., 2:])
+    return torch.cat([centre - size / 2, centre + size / 2], dim=-1)
+
+
+def decode_landmarks(pred: Tensor, anchors: Tensor) -> Tensor:
+    """Landmark predictions (..., 10) of the anchors (..., 4) as x, y of five points (..., 5, 2)."""
+    points = pred.unflatten(-1, (5, 2))
+    return anchors[..., None, :2] + VARIANCES[0] * points * anchors[..., None, 2:]

@@ -1,7 +1,7 @@
 """WS-DAN: weakly supervised data augmentation network (Hu et al., arXiv:1901.09891), as Team WM set it up.
 
 M attention maps point at parts of the face; features pooled under each map are classified together. The
-maps also say where to crop and what to drop when training (`utils.wsdan`).
+maps also say where to crop and what to drop when training (`utils.training.wsdan`).
 """
 
 from __future__ import annotations

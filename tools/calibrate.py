@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     if (arguments.limit is not None and arguments.limit < 2) or arguments.batch_size < 1:
         parser.error("--limit must be at least 2 and --batch-size at least 1")
 
-    from utils.command import run
+    from utils.core.console import run
 
     return run(lambda: calibrate(arguments), relief="try a smaller --batch-size")
 
@@ -47,25 +47,25 @@ def calibrate(arguments: argparse.Namespace) -> int:
     import numpy as np
     import torch
 
-    from utils import calibration
-    from utils.checkpoint import load_weights, read_state_dict, save_weights
-    from utils.device import pick_device
-    from utils.ensemble import NETWORKS
-    from utils.errors import WeightsError
-    from utils.files import check_output
-    from utils.labelled import labelled_faces
-    from utils.metrics import frame_metrics
-    from utils.preprocess import preprocess_of
-    from utils.progress import Progress
+    from utils.core.console import Progress
+    from utils.core.device import pick_device
+    from utils.core.errors import WeightsError
+    from utils.core.files import check_output
+    from utils.core.metrics import frame_metrics
+    from utils.evaluation import calibration
+    from utils.evaluation.measures import labelled_faces
+    from utils.weights.checkpoint import load_weights, read_state_dict, save_weights
+    from utils.weights.networks import NETWORK_NAMES, build_network
+    from utils.weights.preprocess import preprocess_of
 
     weights = arguments.weights
     output = arguments.output or weights.parent / f"{weights.stem}-calibrated.safetensors"
     check_output(output, ".safetensors", [weights])
     device = pick_device(arguments.device)
     network = read_state_dict(weights)[1].get("network")
-    if network not in NETWORKS:
+    if network not in NETWORK_NAMES:
         raise WeightsError(f"{weights}: its metadata names no network (export_weights.py does)")
-    net = NETWORKS[network]()
+    net = build_network(network)
     metadata = load_weights(net, weights)
     try:
         earlier = calibration.Note.read(metadata.get(calibration.METADATA_KEY))

@@ -25,15 +25,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="where the files lie; default: the table's folder")
     arguments = parser.parse_args(argv)
 
-    from utils.command import run
+    from utils.core.console import run
 
     return run(lambda: check_all(arguments.table, arguments.folder or arguments.table.parent))
 
 
 def check_all(table: Path, folder: Path) -> int:
     """Say of every file of the table how it is; exit status. ConfigError for a broken table."""
-    from utils.errors import ConfigError, DataError
-    from utils.weights_table import check, read_table
+    from utils.core.errors import ConfigError, DataError
+    from utils.weights.table import check, read_table
 
     try:
         entries = read_table(table)

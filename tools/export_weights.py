@@ -26,15 +26,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("output", type=Path, metavar="OUT.safetensors")
     arguments = parser.parse_args(argv)
 
-    from utils.command import run
+    from utils.core.console import run
 
     return run(lambda: write(arguments.checkpoint, arguments.output))
 
 
 def write(checkpoint: Path, output: Path) -> int:
     """Write the weights, and say what they are; exit status. Errors as of `export` and `check_output`."""
-    from utils.checkpoint import describe_weights
-    from utils.files import check_output
+    from utils.core.files import check_output
+    from utils.weights.checkpoint import describe_weights
 
     check_output(output, ".safetensors", [checkpoint])
     metadata = export(checkpoint, output)
@@ -44,15 +44,15 @@ def write(checkpoint: Path, output: Path) -> int:
 
 def export(checkpoint_path: Path, output: Path) -> dict[str, str]:
     """Write the weights; returns their metadata. WeightsError for another file than our own checkpoints."""
-    from utils.checkpoint import load_checkpoint, load_weights, save_weights
-    from utils.ensemble import NETWORKS
-    from utils.errors import WeightsError
+    from utils.core.errors import WeightsError
+    from utils.weights.checkpoint import load_checkpoint, load_weights, save_weights
+    from utils.weights.networks import NETWORK_NAMES, build_network
 
     checkpoint = load_checkpoint(checkpoint_path)
     network, config = checkpoint.get("arch"), checkpoint.get("config")
-    if not isinstance(network, str) or network not in NETWORKS or not isinstance(config, dict):
+    if not isinstance(network, str) or network not in NETWORK_NAMES or not isinstance(config, dict):
         raise WeightsError(f"{checkpoint_path}: not written by our training: it holds no config")
-    model = NETWORKS[network]()
+    model = build_network(network)
     load_weights(model, checkpoint_path)
     try:
         within_epoch = any(tally["step"] for tally in checkpoint.get("tallies", []))
@@ -69,7 +69,7 @@ def export(checkpoint_path: Path, output: Path) -> dict[str, str]:
 
 def stated(checkpoint: dict) -> dict[str, str]:
     """What a checkpoint says of its weights; KeyError, WeightsError or the like for a damaged one."""
-    from utils.preprocess import METADATA_KEY, Preprocess
+    from utils.weights.preprocess import METADATA_KEY, Preprocess
 
     config = checkpoint["config"]
     window = None if config["window"] is None else tuple(config["window"])

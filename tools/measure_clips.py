@@ -44,8 +44,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
-    from utils.command import SMALLER_BATCH, run
-    from utils.files import check_report, give_report
+    from utils.core.console import SMALLER_BATCH, run
+    from utils.core.files import check_report, give_report
 
     command = ["python", "tools/measure_clips.py", *(sys.argv[1:] if argv is None else argv)]
 
@@ -58,12 +58,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
     """The report as Markdown, and its figures as plain data. Raises UserError."""
-    from utils import clips
-    from utils.config import as_plain, load_config
-    from utils.errors import ConfigError, DataError, MediaError
-    from utils.progress import Progress
-    from utils.schemas import SubmissionConfig
-    from utils.scoring import build
+    from utils.core.config import as_plain, load_config
+    from utils.core.console import Progress
+    from utils.core.errors import ConfigError, DataError, MediaError
+    from utils.evaluation import clips
+    from utils.scoring.config import SubmissionConfig
+    from utils.scoring.scorer import build
 
     variants = arguments.variants or list(clips.VARIANTS)
     unknown = [name for name in variants if name not in clips.VARIANTS]

@@ -7,12 +7,12 @@
     python tools/measure_faces.py --list output/lists/dfdc-data.csv --faces output/faces --fakes swapped
 
 Prints a Markdown table of AUC, log loss, balanced log loss, accuracy and the share of real faces called fake:
-of the faces as they are, under each corruption of utils/corruptions.py at three strengths, and of the faces
-as they are by how far they turn (frontal, turned, profile; from the landmarks beside the crops). --fakes
-swapped: instead of the set's fakes, face swaps made of its real faces (utils/donors.py), then corrupted.
---output NAME also writes NAME.md and NAME.json (figures, config, command). One crop a video counts unless
---per-video says more. key=value changes the config. Exit codes: 0 done, 1 unusable faces or disk, 2 usage,
-config or weights, 130 Ctrl-C.
+of the faces as they are, under each corruption of utils/evaluation/corruptions.py at three strengths, and of
+the faces as they are by how far they turn (frontal, turned, profile; from the landmarks beside the crops).
+--fakes swapped: instead of the set's fakes, face swaps made of its real faces (utils/evaluation/swaps.py),
+then corrupted. --output NAME also writes NAME.md and NAME.json (figures, config, command). One crop a video
+counts unless --per-video says more. key=value changes the config. Exit codes: 0 done, 1 unusable faces or
+disk, 2 usage, config or weights, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
-    from utils.command import SMALLER_BATCH, run
-    from utils.files import check_report, give_report
+    from utils.core.console import SMALLER_BATCH, run
+    from utils.core.files import check_report, give_report
 
     command = ["python", "tools/measure_faces.py", *(sys.argv[1:] if argv is None else argv)]
 
@@ -69,15 +69,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure(arguments: argparse.Namespace) -> tuple[str, dict]:
     """The report as Markdown, and its figures as plain data. Raises UserError."""
-    from utils.config import as_plain, load_config
-    from utils.corruptions import CORRUPTIONS
-    from utils.device import pick_device
-    from utils.donors import swapped_faces
-    from utils.ensemble import build_ensemble
-    from utils.errors import ConfigError
-    from utils.labelled import labelled_faces
-    from utils.robustness import figures, markdown, probabilities
-    from utils.schemas import SubmissionConfig
+    from utils.core.config import as_plain, load_config
+    from utils.core.device import pick_device
+    from utils.core.errors import ConfigError
+    from utils.evaluation.corruptions import CORRUPTIONS
+    from utils.evaluation.measures import figures, labelled_faces, markdown, probabilities
+    from utils.evaluation.swaps import swapped_faces
+    from utils.scoring.config import SubmissionConfig
+    from utils.scoring.ensemble import build_ensemble
 
     kinds = list(CORRUPTIONS) if "all" in arguments.corruptions else arguments.corruptions
     unknown = [kind for kind in arguments.corruptions if kind not in ("all", *CORRUPTIONS)]

@@ -2,9 +2,9 @@
 
     python tools/mute_colour.py weights.safetensors muted.safetensors --saturation 0.7
 
-Re-compressed video changes a small face's colours more than its luma (utils/colour.py). What that brings and
-what it costs is to be measured (tools/measure_faces.py, tools/measure_clips.py), and the result to be
-calibrated anew (tools/calibrate.py). The file must name its network and preprocessing, as those of
+Re-compressed video changes a small face's colours more than its luma (utils/weights/colour.py). What that
+brings and what it costs is to be measured (tools/measure_faces.py, tools/measure_clips.py), and the result to
+be calibrated anew (tools/calibrate.py). The file must name its network and preprocessing, as those of
 tools/export_weights.py do, with one mean and one std for all channels. Exit codes: 0 written, 1 the disk
 failed, 2 usage or a file that can't be changed so, 130 Ctrl-C.
 """
@@ -29,24 +29,24 @@ def main(argv: list[str] | None = None) -> int:
     if not 0 <= arguments.saturation <= 1:
         parser.error("--saturation must be between 0 (grey) and 1 (as it is)")
 
-    from utils.command import run
+    from utils.core.console import run
 
     return run(lambda: write(arguments.weights, arguments.output, arguments.saturation))
 
 
 def write(weights: Path, output: Path, saturation: float) -> int:
     """Write the changed weights, and say what they are; exit status. WeightsError, ConfigError, OSError."""
-    from utils.checkpoint import describe_weights, read_state_dict, save_state_dict
-    from utils.colour import METADATA_KEY, muted
-    from utils.ensemble import NETWORKS
-    from utils.errors import WeightsError
-    from utils.files import check_output
-    from utils.preprocess import preprocess_of
+    from utils.core.errors import WeightsError
+    from utils.core.files import check_output
+    from utils.weights.checkpoint import describe_weights, read_state_dict, save_state_dict
+    from utils.weights.colour import METADATA_KEY, muted
+    from utils.weights.networks import NETWORK_NAMES
+    from utils.weights.preprocess import preprocess_of
 
     check_output(output, ".safetensors", [weights])
     state, metadata = read_state_dict(weights)
     network = metadata.get("network")
-    if network not in NETWORKS:
+    if network not in NETWORK_NAMES:
         raise WeightsError(f"{weights}: its metadata names no network (export_weights.py does)")
     try:
         state = muted(state, preprocess_of(network, metadata), saturation)

@@ -1,0 +1,107 @@
+"""A command ends with a line and a status for what a user can cause, and with a traceback for a defect."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from utils.core.console import SMALLER_BATCH, run
+from utils.core.errors import ConfigError, DataError, WeightsError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def raising(error: BaseException):
+    def work() -> int:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (ConfigError("no such key"), 2, "error: no such key"),
+        (WeightsError("x.pth: damaged"), 2, "error: x.pth: damaged"),
+        (DataError("no crop"), 1, "error: no crop"),
+        (FileNotFoundError(2, "No such file or directory", "here.csv"), 1, "error: here.csv: No such file"),
+        (OSError("no room"), 1, "error: a file: no room"),
+        (MemoryError(), 1, "error: memory ran out"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "error: memory ran out"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), 1, "error: memory ran out"),
+        (RuntimeError("std::bad_alloc"), 1, "error: memory ran out"),
+        (cv2.error("(-4:Insufficient memory) Failed to allocate 8294400 bytes"), 1, "error: memory ran out"),
+        (KeyboardInterrupt(), 130, "what was done stays"),
+    ],
+)
+def test_what_a_user_can_cause_is_a_line_and_a_status(capsys, error, status, line):
+    assert run(raising(error), "what was done stays") == status
+    said = capsys.readouterr()
+    assert said.err.startswith(line) and said.err.count("\n") == 1 and not said.out
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shapes differ"), cv2.error("(-215) !empty()"), KeyError("name"), AssertionError()]
+)
+def test_a_defect_keeps_its_traceback(error):
+    with pytest.raises(type(error)):
+        run(raising(error))
+
+
+def test_who_has_no_batch_is_not_told_to_make_it_smaller(capsys):
+    assert run(raising(MemoryError())) == run(raising(MemoryError()), relief=SMALLER_BATCH) == 1
+    plain, batch = capsys.readouterr().err.splitlines()
+    assert "batch" not in plain and batch == "error: memory ran out; try a smaller batch_size=..."
+
+
+@pytest.mark.parametrize("status", [0, 1, 143])
+def test_the_status_of_the_work_is_passed_on(status):
+    assert run(lambda: status) == status
+
+
+def test_a_reader_that_leaves_is_no_traceback():
+    """As in `command | head -1`: the pipe's other end is closed before all is written."""
+    code = "import sys; from utils.core.console import run\n"
+    code += "def work():\n    print('line\\n' * 100_000)\n    return 0\nsys.exit(run(work))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.read(5)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 1
+
+
+@pytest.mark.parametrize("errors", [subprocess.PIPE, subprocess.STDOUT], ids=["stdout", "2>&1"])
+@pytest.mark.parametrize("first", ["stdout", "stderr"])
+def test_a_pipe_of_both_streams_breaks_without_a_trace(errors, first):
+    code = "import sys; from utils.core.console import run\n"
+    code += f"def work():\n    print('a line', file=sys.{first})\n    print('another')\n    return 0\n"
+    code += "sys.stdin.read()\nsys.exit(run(work))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+    ) as process:
+        process.stdout.close()
+        process.stdin.close()  # from here on it writes
+        if errors == subprocess.PIPE:
+            assert process.stderr.read() == (b"a line\n" if first == "stderr" else b"")
+        assert process.wait(timeout=60) == 1
+
+
+def test_scoring_into_a_closed_pipe_ends_at_once_and_quietly(clip, tmp_path):
+    """`python best-submission.py clip.mp4 | true`."""
+    command = [sys.executable, str(ROOT / "best-submission.py"), str(clip), "--output", "o.csv"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_standard_output_that_was_never_open_is_no_traceback():
+    """As in `command >&-`."""
+    code = "import sys; sys.stdout = None\nfrom utils.core.console import run\nsys.exit(run(lambda: 3))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (3, "")

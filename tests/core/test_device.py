@@ -1,0 +1,38 @@
+"""Devices and precisions by name."""
+
+import pytest
+import torch
+
+from utils.core.device import autocast, pick_device
+from utils.core.errors import ConfigError
+
+
+def test_devices_that_are_there():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "CUDA", "mps"])
+def test_unknown_names(name):
+    with pytest.raises(ConfigError, match="device must be auto, cpu, cuda or cuda:<index>"):
+        pick_device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda:99", *([] if torch.cuda.is_available() else ["cuda", "cuda:0"])])
+def test_gpus_that_are_not_there(name):
+    with pytest.raises(ConfigError, match=f"device {name} is not there"):
+        pick_device(name)
+
+
+@pytest.mark.parametrize(
+    "precision, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
+def test_precision_of_a_product(precision, dtype):
+    with autocast("cpu", precision):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == dtype
+
+
+def test_unknown_precision():
+    with pytest.raises(ConfigError, match="precision must be one of fp32, bf16, fp16"):
+        autocast("cpu", "int8")

@@ -1,0 +1,96 @@
+"""Folders of crops: their names, whose they are, and that nothing half-written is left in them."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils.data import crops
+from utils.data.crops import Job, Settings, crop_landmarks, plan_jobs, write_faces_csv
+from utils.faces.align import TEMPLATE
+from utils.faces.detector import Face
+
+
+class TestPlan:
+    def names(self, *paths):
+        root = Path(__file__).parent
+        jobs = plan_jobs(root, [root / path for path in paths], Path("out"))
+        assert [job.path for job in jobs] == [root / path for path in paths]
+        return [job.folder.name for job in jobs]
+
+    def test_stems_and_clashes(self):
+        assert self.names("a.mp4", "s/b.mp4") == ["a", "b"]
+        assert self.names("a.mp4", "s/a.mp4", "s/t/a.mp4", "b.mov") == ["a", "s__a", "s__t__a", "b"]
+        assert self.names("s/a.mp4", "s/a.avi", "a.mp4") == ["s__a.mp4", "s__a.avi", "a"]
+        contrived = self.names("s__a.mp4", "s/a.mp4", "a.avi")
+        assert len(set(contrived)) == 3 and contrived[2] == "a"
+
+    def test_long_names_are_cut_and_stay_apart(self):
+        long = "/".join(["ü" * 100] * 4)
+        names = self.names(f"{long}/x.mp4", f"{long}/y/x.mp4")
+        assert len(set(names)) == 2 and all(len(os.fsencode(name)) <= 255 for name in names)
+
+    def test_two_files_never_share_a_folder(self, tmp_path):
+        for name in ("a", "b"):
+            (tmp_path / f"{name}.mp4").write_bytes(b"x")
+        jobs = [Job(tmp_path / f"{name}.mp4", tmp_path / "same") for name in "ab"]
+        missing, complete, refused = crops.split_jobs(jobs, Settings())
+        assert missing == jobs[:1] and complete == 0 and refused[0][0] == jobs[1].path
+
+    def test_a_damaged_note(self, tmp_path):
+        (tmp_path / "a.mp4").write_bytes(b"x")
+        for text in ("", "[1]", "{}", json.dumps({"every": 0})):
+            (tmp_path / ".source.json").write_text(text)
+            _, complete, refused = crops.split_jobs([Job(tmp_path / "a.mp4", tmp_path)], Settings())
+            assert complete == 0 and len(refused) == 1 and "\n" not in refused[0][1]
+
+    def test_a_crop_that_could_not_be_written_leaves_no_trace(self, tmp_path):
+        with pytest.raises(OSError):
+            crops.write_crop_file(tmp_path / "gone", 9, np.zeros(5, np.uint8))
+        (tmp_path / "009.png").mkdir()  # can't be replaced by a file
+        with pytest.raises(OSError) as caught:
+            crops.write_crop_file(tmp_path, 9, np.zeros(5, np.uint8))
+        assert "009.png" in str(caught.value.filename)
+        assert [path.name for path in tmp_path.iterdir()] == ["009.png"]
+
+
+def test_a_finished_folder_holds_no_crop_that_its_table_lacks(tmp_path):
+    """As when a run with every frame was killed and one with every tenth followed."""
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    job = Job(tmp_path / "a.mp4", tmp_path / "a")
+    crops.begin_folder(job, Settings())
+    for frame in (8, 9, 19):
+        crops.write_crop_file(job.folder, frame, np.zeros(5, np.uint8))
+    (job.folder / "notes.png").touch()  # somebody's own
+    crops.begin_folder(job, Settings(every=10))
+    crops.finish_folder(job, ((frame, Face(0.9, np.zeros(4), TEMPLATE)) for frame in (9, 19)))
+    there = sorted(path.name for path in job.folder.iterdir())
+    assert there == [".source.json", "009.png", "019.png", "faces.csv", "notes.png"]
+    assert crops.is_complete(job, Settings(every=10))
+
+
+def test_landmarks_of_a_crop_come_from_its_faces_csv_or_the_template(tmp_path):
+    landmarks = TEMPLATE * 0.5 + (30, 12) + np.array([(0, 0), (0, 6), (-3, 0), (0, 0), (2, 0)])
+    write_faces_csv(tmp_path / "faces.csv", [(7, Face(0.9, np.zeros(4), landmarks))])
+    found = crop_landmarks(tmp_path / "007.png")
+    assert 0.5 < np.abs(found - TEMPLATE).max() < 12 and np.abs(found - TEMPLATE).mean() < 5
+    assert np.array_equal(crop_landmarks(tmp_path / "009.png"), TEMPLATE)  # not in the table
+    assert np.array_equal(crop_landmarks(tmp_path / "none" / "007.png"), TEMPLATE)
+    header = (tmp_path / "faces.csv").read_text().splitlines()[0]
+    for text in ("", "a,b\n", f"{header}\n\n", f"{header}\n7\n", f"{header}\n7,{'9' * 200_000}\n"):
+        (tmp_path / "faces.csv").write_text(text)
+        assert np.array_equal(crop_landmarks(tmp_path / "007.png"), TEMPLATE)
+
+
+def test_the_landmarks_of_a_folders_crops_are_read_at_once(tmp_path, monkeypatch):
+    faces = [Face(0.9, np.zeros(4), TEMPLATE + (number, 0)) for number in range(3)]
+    write_faces_csv(tmp_path / "faces.csv", enumerate(faces))
+    paths = [tmp_path / f"{number:03d}.png" for number in (2, 7, 0)]
+    alone = [crop_landmarks(paths[0]), None, crop_landmarks(paths[2])]
+    read, times = crops.read_faces_csv, []
+    monkeypatch.setattr("utils.data.crops.read_faces_csv", lambda path: times.append(path) or read(path))
+    together = crops.landmarks_of_crops(paths)
+    assert len(times) == 1 and together[1] is None
+    assert all(np.array_equal(alone[k], together[k]) for k in (0, 2))

@@ -1,0 +1,185 @@
+"""Which crop a sample is, and what happens to crops that can't be read."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from utils.augment.recipes import augmentation
+from utils.data.datasets import FaceDataset, ScheduledFaces, collate, make_loader, read_crop, sample_counts
+from utils.data.lists import Videos, find_videos
+from utils.data.sampling import EpochBatches, epoch_order
+from utils.weights.preprocess import Preprocess
+
+PREPROCESS = Preprocess(96, (0.5,) * 3, (0.4, 0.5, 0.6), (70, 88, 250, 268))
+
+
+def write_crop(path, value: int) -> None:
+    """A smooth picture whose top left pixel is `value`, quick to write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    row = np.linspace(value, 255 - value, 320).astype(np.uint8)
+    image = np.stack([np.tile(row, (320, 1)), np.tile(row[:, None], (1, 320)), np.full((320, 320), value)], 2)
+    cv2.imwrite(str(path), image.astype(np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+@pytest.fixture
+def videos(tmp_path) -> Videos:
+    """Four reals and two fakes; video k has the crops 0, 2, 4 with the values 10k, 10k + 2, 10k + 4."""
+    rows = [(f"video{k}", int(k >= 4), 6, "train") for k in range(6)]
+    for k, row in enumerate(rows):
+        for number in (0, 2, 4):
+            write_crop(tmp_path / row[0] / f"{number:03d}.png", 10 * k + number)
+    table = pd.DataFrame(rows, columns=["name", "is_fake", "n_frame", "set_name"])
+    return find_videos(table, tmp_path, ("train",))[0]
+
+
+def validation(videos: Videos, count: int) -> FaceDataset:
+    return FaceDataset(videos, np.full(len(videos), count), PREPROCESS, seed=0)
+
+
+def training(videos: Videos) -> FaceDataset:
+    return FaceDataset(videos, np.full(len(videos), 2), PREPROCESS, 0, augmentation("bundled"))
+
+
+class AsIs:
+    """Stands in for a Preprocess: leaves the crop as it is."""
+
+    normalise = staticmethod(torch.from_numpy)
+
+
+def value(sample) -> int:
+    return int(sample.image[0, 0, 2])  # blue is the first channel of the file and the last of the sample
+
+
+def test_validation_frames_are_spread_over_the_video_and_the_nearest_crop_stands_in(videos):
+    """Frames 6 * s // 3 = 0, 2, 4; with four samples 0, 1, 3, 4, of which 1 and 3 were not cropped."""
+    three, four = validation(videos, 3), validation(videos, 4)
+    assert [value(three[0, s]) for s in range(3, 6)] == [value(three[1, s]) for s in range(3, 6)]
+    blue = [read_crop(videos.root / "video1" / f"{n:03d}.png")[0][0, 0, 2] for n in (0, 2, 4)]
+    assert [value(three[0, s]) for s in range(3, 6)] == blue
+    assert [value(four[0, s]) for s in range(4, 8)] == [blue[0], blue[0], blue[1], blue[2]]
+
+
+def test_crops_of_every_tenth_frame_are_all_within_reach(tmp_path):
+    """As make_split.py lists them: n_frame counts the crops, whose numbers go up to 59."""
+    numbers = range(9, 60, 10)
+    for number in numbers:
+        write_crop(tmp_path / "v" / f"{number:03d}.png", number)
+    columns = ["name", "is_fake", "n_frame", "set_name"]
+    table = pd.DataFrame([("v", 0, len(numbers), "train")], columns=columns)
+    strided = find_videos(table, tmp_path, ("train",))[0]
+    blue = {read_crop(tmp_path / "v" / f"{n:03d}.png")[0][0, 0, 2] for n in numbers}
+    # frames 60 * s // 6 = 0, 10, ... 50, and of them the nearest crops
+    assert [value(validation(strided, 6)[0, s]) for s in range(6)] == [9, 9, 19, 29, 39, 49]
+    drawn = FaceDataset(strided, np.array([6]), AsIs, 0, lambda image, *_: image.copy())
+    assert {int(drawn[epoch, s].image[0, 0, 2]) for epoch in range(8) for s in range(6)} == blue
+
+
+def test_validation_hands_over_the_crop_itself(videos):
+    sample = validation(videos, 1)[0, 0]
+    stored = cv2.imread(str(videos.root / "video0" / "000.png"))[..., ::-1]
+    assert sample.image.dtype == torch.uint8 and np.array_equal(sample.image.numpy(), stored)
+    assert (sample.label, sample.index, sample.broken) == (0, 0, [])
+
+
+def test_training_frames_are_drawn_from_all_crops_anew_each_epoch(videos):
+    seen = {read_crop(videos.root / "video2" / f"{n:03d}.png")[0][0, 0, 2]: n for n in (0, 2, 4)}
+    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng, label: face)
+    drawn = [seen[value(faces[epoch, 2])] for epoch in range(30)]
+    assert set(drawn) == {0, 2, 4}
+    assert drawn == [seen[value(faces[epoch, 2])] for epoch in range(30)]
+
+
+def test_training_without_change_is_what_scoring_sees(videos):
+    """Through `resize` and `normalise` as through `Preprocess.batch`, to a grey level."""
+    plain = FaceDataset(
+        videos, np.full(6, 1), PREPROCESS, 0, lambda face, preprocess, rng, label: preprocess.resize(face)
+    )
+    plain.videos.frames[3] = np.array([2])
+    scored = PREPROCESS.batch(validation(plain.videos, 1)[0, 3].image[None])[0]
+    assert (plain[0, 3].image - scored).abs().max() < 1.01 / 255 / 0.4
+
+
+def test_samples_per_video():
+    """round(frames * share), half to even, at least one, at most the crops there are."""
+    frames = [10, 6, 2, 300, 50, 30, 8]
+    crops = [10, 6, 2, 300, 50, 30, 1]
+    labels = np.array([0, 0, 0, 1, 1, 1, 0])
+    videos = Videos(None, [""] * 7, labels, np.array(frames), [np.arange(n) for n in crops])
+    assert sample_counts(videos, 0.25, 0.05).tolist() == [2, 2, 1, 15, 2, 2, 1]
+    whole = FaceDataset(videos, np.array([2, 1, 1, 1, 1, 1, 3]), None, 0)
+    assert whole.video_of.tolist() == [0, 0, 1, 2, 3, 4, 5, 6, 6, 6]
+    assert whole.within.tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 1, 2]
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(videos):
+    dataset = training(videos)
+    order = epoch_order(dataset.labels, seed=3, epoch=1, balance=False)
+    state = torch.get_rng_state()
+    runs = [list(make_loader(dataset, EpochBatches(order, 1, 4), workers)) for workers in (0, 2)]
+    assert torch.equal(state, torch.get_rng_state())
+    assert len(runs[0]) == len(runs[1]) == 3
+    for alone, parallel in zip(*runs, strict=True):
+        assert torch.equal(alone.images, parallel.images) and torch.equal(alone.indices, parallel.indices)
+        assert alone.images.shape == (4, 3, 96, 96) and alone.images.dtype == torch.float32
+
+
+def test_a_broken_crop_is_replaced_by_another_of_its_video_then_by_its_like(videos):
+    dataset = validation(videos, 1)
+    path = videos.root / "video4" / "000.png"
+    path.write_bytes(path.read_bytes()[:-30])
+    sample = dataset[0, 4]
+    others = [read_crop(videos.root / "video4" / name)[0] for name in ("002.png", "004.png")]
+    assert any(np.array_equal(sample.image.numpy(), other) for other in others)
+    assert sample.label == 1 and len(sample.broken) == 1 and "video4/000.png" in sample.broken[0]
+
+    for name in ("002.png", "004.png"):
+        (videos.root / "video4" / name).write_bytes(b"")
+    sample = dataset[0, 4]
+    alike = [read_crop(path)[0] for path in (videos.root / "video5").glob("*.png")]
+    assert any(np.array_equal(sample.image.numpy(), other) for other in alike)
+    assert len(sample.broken) == 3
+
+    for path in (videos.root / "video5").glob("*.png"):
+        path.unlink()
+    sample = dataset[0, 4]
+    assert sample.image is None and collate([sample, dataset[0, 0]]).images is None
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [(b"", "not a whole PNG"), (b"not an image", "not a whole PNG"), (None, "No such file")],
+)
+def test_reasons_for_broken_crops(tmp_path, content, reason):
+    path = tmp_path / "000.png"
+    if content is not None:
+        path.write_bytes(content)
+    image, said = read_crop(path)
+    assert image is None and reason in said
+
+
+def test_a_crop_of_another_size_is_no_aligned_face(tmp_path):
+    cv2.imwrite(str(tmp_path / "000.png"), np.zeros((224, 200, 3), np.uint8))
+    image, reason = read_crop(tmp_path / "000.png")
+    assert image is None and reason == "200x224 pixels, not 320x320"
+
+
+def test_a_sample_names_its_file(videos):
+    dataset = ScheduledFaces(videos, PREPROCESS, 0, augmentation("bundled"))
+    assert dataset.file(0, 21) == str(videos.root / "video1" / "004.png")  # frame 14; the last crop is 4
+
+
+def test_a_self_blended_sample_is_its_real_face_changed_and_called_fake(videos):
+    """Index + length is the sample blended; the same for the same epoch, whoever loads it."""
+    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng, label: face)
+    plain, blended, again = faces[0, 1], faces[0, 1 + 6], faces[0, 1 + 6]
+    assert (plain.label, blended.label, blended.index) == (0, 1, 7)
+    assert torch.equal(blended.image, again.image)
+    assert not torch.equal(blended.image, faces[1, 7].image)
+    name = {faces.file(0, 7).split("/")[-2], faces.file(0, 1).split("/")[-2]}
+    assert name == {"video1"}
+    stored = [read_crop(videos.root / "video1" / f"{n:03d}.png")[0].astype(int) for n in (0, 2, 4)]
+    change = min(np.abs(blended.image.numpy() - image).mean() for image in stored)
+    assert 0 < change < 25
+    assert faces.labels_of(np.array([0, 1, 4, 6, 7])).tolist() == [0, 0, 1, 1, 1]

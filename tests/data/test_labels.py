@@ -1,0 +1,124 @@
+"""Labels from tables and DFDC metadata: one meaning whatever the source, and bad input told by its place."""
+
+import json
+
+import pytest
+
+from utils.core.errors import DataError
+from utils.data.labels import read_labels
+
+PART = {
+    "abc.mp4": {"label": "FAKE", "split": "train", "original": "xyz.mp4"},
+    "xyz.mp4": {"label": "REAL", "split": "train"},
+}
+
+
+def write(path, videos) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(videos if isinstance(videos, str) else json.dumps(videos))
+    return str(path)
+
+
+def rows(*paths) -> list[tuple]:
+    columns = ["name", "is_fake", "original", "set_name"]
+    return list(read_labels(paths)[columns].itertuples(index=False, name=None))
+
+
+def test_metadata_names_lose_their_suffix_and_its_split_is_not_used(tmp_path):
+    path = write(tmp_path / "metadata.json", PART)
+    assert rows(path) == [("abc", 1, "xyz", ""), ("xyz", 0, "xyz", "")]
+
+
+def test_a_folder_is_searched_for_parts(tmp_path):
+    write(tmp_path / "dfdc" / "part_1" / "metadata.json", {"b.mp4": {"label": "REAL", "original": None}})
+    write(tmp_path / "dfdc" / "part_0" / "part_0" / "metadata.json", PART)
+    write(tmp_path / "dfdc" / "part_0" / "other.json", "no metadata")
+    (tmp_path / "dfdc" / "part_1" / "back").symlink_to(tmp_path / "dfdc")
+    assert [row[0] for row in rows(tmp_path / "dfdc")] == ["abc", "xyz", "b"]
+
+
+def test_a_linked_part_is_found(tmp_path):
+    write(tmp_path / "disk" / "metadata.json", PART)
+    (tmp_path / "dfdc").mkdir()
+    (tmp_path / "dfdc" / "part").symlink_to(tmp_path / "disk")
+    assert len(rows(tmp_path / "dfdc")) == 2
+
+
+def test_tables_and_metadata_mix(tmp_path):
+    path = write(tmp_path / "metadata.json", PART)
+    table = write(tmp_path / "own.csv", "name,is_fake,original,set_name\nown , FAKE,xyz.mp4,valid\nNA,0,,\n")
+    assert rows(path, table)[2:] == [("own", 1, "xyz", "val"), ("NA", 0, "NA", "")]
+
+
+def test_a_fake_of_a_fake_goes_with_the_first_original(tmp_path):
+    table = write(tmp_path / "t.csv", "name,is_fake,original\nc,1,b\nb,1,a\nd,1,c.mp4\na,0,\n")
+    assert {row[2] for row in rows(table)} == {"a"}
+
+
+def test_an_original_that_is_named_like_a_file_stays_itself(tmp_path):
+    table = write(tmp_path / "t.csv", "name,is_fake,original\nf,1,a.mp4\na.mp4,0,\na.avi,0,\n")
+    assert rows(table)[0] == ("f", 1, "a.mp4", "")
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("name,is_fake\na,1\n", "no column original"),
+        ("name,is_fake,original\na,1,b\nc,0,c\na,1,d\n", "'a' is listed more .*line 2 and .*line 4"),
+        ("name,is_fake,original\na,1,b\nc,maybe,d\n", "line 3: is_fake must be .*'maybe'"),
+        ("name,is_fake,original\na,1,b\nc\n", "line 3: is_fake must be .*''"),
+        ("name,is_fake,original\na,1,\n", "line 2: the fake 'a' has no original"),
+        ("name,is_fake,original\n,0,b\n", "line 2: the video has no name"),
+        ("name,is_fake,original\na,1,b\nb,1,a\n", "line 2: the originals of 'a' lead in a circle"),
+        ("name,is_fake,original\n", "lists no video"),
+        ("", "can't be read"),
+    ],
+)
+def test_bad_tables(tmp_path, text, said):
+    path = write(tmp_path / "labels.csv", text)
+    with pytest.raises(DataError, match=said) as caught:
+        read_labels([path])
+    assert path in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "videos, said",
+    [
+        ("{", "can't be read as JSON"),
+        ("\xff", "can't be read as JSON"),
+        ("[" * 100_000, "can't be read as JSON"),
+        ([["a", 1]], "is no DFDC metadata"),
+        ({}, "is no DFDC metadata"),
+        ({"a.mp4": {"split": "train"}}, "'a.mp4' has no label"),
+        ({"a.mp4": "FAKE"}, "'a.mp4' has no label"),
+        ({"a.mp4": {"label": "MAYBE"}}, "the label of 'a.mp4' must be FAKE or REAL, not 'MAYBE'"),
+        ({"a.mp4": {"label": "FAKE"}}, "the fake 'a.mp4' has no original"),
+        ({"a.mp4": {"label": "FAKE", "original": 3}}, "must be a name, not 3"),
+        ({"": {"label": "REAL"}}, "a video has no name"),
+        ('{"a.mp4": {"label": "REAL"}, "a.mp4": {"label": "REAL"}}', "'a.mp4' is there more than once"),
+        ({"a.mp4": {"label": "REAL"}, "a.avi": {"label": "REAL"}}, r"'a' is listed .*\(a.mp4\) .*\(a.avi\)"),
+    ],
+)
+def test_bad_metadata(tmp_path, videos, said):
+    path = tmp_path / "metadata.json"
+    if videos == "\xff":
+        path.write_bytes(b"\xff\xff")
+    else:
+        write(path, videos)
+    with pytest.raises(DataError, match=said) as caught:
+        read_labels([path])
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_clash_between_parts_names_both(tmp_path):
+    write(tmp_path / "0" / "metadata.json", PART)
+    write(tmp_path / "1" / "metadata.json", {"abc.mp4": {"label": "REAL"}})
+    with pytest.raises(DataError, match=r"'abc' is listed .*0/metadata.json .*1/metadata.json"):
+        read_labels([tmp_path])
+
+
+def test_missing_and_empty_folders(tmp_path):
+    with pytest.raises(DataError, match="no such label file or folder"):
+        read_labels([tmp_path / "no"])
+    with pytest.raises(DataError, match="holds no metadata.json"):
+        read_labels([tmp_path])

@@ -1,0 +1,42 @@
+"""Processes of tests: two that torch takes for torchrun's, and one that Ctrl-C stops."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+
+import torch
+
+from utils.core.config import as_plain
+
+
+def run_processes(function: Callable[[dict], int], config) -> list[int]:
+    """What `function(keys of the config)` returns in each of two gloo processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    statuses = torch.multiprocessing.get_context("spawn").SimpleQueue()
+    torch.multiprocessing.spawn(_process, (function, as_plain(config), port, statuses), nprocs=2)
+    return [statuses.get() for _ in range(2)]
+
+
+def _process(rank: int, function: Callable, values: dict, port: int, statuses) -> None:
+    os.environ |= {
+        "LOCAL_RANK": str(rank), "RANK": str(rank), "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }  # fmt: skip
+    torch.set_num_threads(1)
+    statuses.put(function(values))
+
+
+def start_stoppable(command: list) -> subprocess.Popen:
+    """A process with piped text output that heeds SIGINT, also where the tests themselves ignore it.
+
+    They do when a script has started them with `&`, and processes inherit that.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)

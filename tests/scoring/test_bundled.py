@@ -1,0 +1,93 @@
+"""The weights that come with the repository: whole, as the table says, and worth something."""
+
+import csv
+import tarfile
+
+import numpy as np
+import pytest
+
+from utils.core.config import ROOT, load_config
+from utils.core.metrics import frame_metrics
+from utils.scoring.config import SubmissionConfig
+from utils.scoring.scorer import BUNDLED, score
+from utils.training.config import WSDANConfig
+from utils.weights.checkpoint import read_state_dict
+from utils.weights.preprocess import METADATA_KEY, Preprocess
+from utils.weights.table import check, read_table
+
+
+@pytest.fixture(scope="module")
+def config() -> SubmissionConfig:
+    return load_config(BUNDLED, SubmissionConfig)
+
+
+def test_every_bundled_file_is_here_and_is_the_one_in_the_table(config):
+    table = {entry.file: entry for entry in read_table(ROOT / "external/README.md")}
+    for network, path, _ in config.ensemble:
+        entry = table[path.rsplit("/", 1)[-1]]
+        assert (ROOT / "external" / entry.file).stat().st_size <= 45_000_000
+        status = check(entry, ROOT / "external")
+        assert status.present and status.fine and entry.network == network and entry.sha256 != "-"
+
+
+def test_the_file_says_what_the_network_expects_of_a_face(config):
+    for _, path, _ in config.ensemble:
+        _, metadata = read_state_dict(path)
+        preprocess = Preprocess.from_metadata(metadata[METADATA_KEY])
+        assert 224 <= preprocess.size <= 256 and preprocess.window is not None
+
+
+def test_all_bundled_files_together_are_small_enough():
+    assert sum(path.stat().st_size for path in (ROOT / "external").glob("bundled-*")) <= 90_000_000
+
+
+def test_the_bundled_wsdan_is_trained_on_what_its_start_expects():
+    """The network of wsdan-conf/bundled.py begins with the bundled Xception, so it must see the same."""
+    training = load_config(ROOT / "wsdan-conf/bundled.py", WSDANConfig)
+    _, metadata = read_state_dict(training.pretrained)
+    assert training.preprocess == Preprocess.from_metadata(metadata[METADATA_KEY])
+    assert (training.augmentation, training.self_blended, training.ema) == ("robust", 0.25, 0.998)
+
+
+def test_a_real_clip_is_judged_and_its_score_repeats(clip):
+    first, second = (score(clip)["label"].item() for _ in range(2))
+    assert 0 <= first <= 1 and first != 0.5
+    assert first == pytest.approx(second, abs=1e-6)
+
+
+def test_validation_faces_are_told_apart_through_the_whole_road(shared, tmp_path):
+    """80 validation images, detected, aligned and scored as a clip is; chance would be an AUC of 0.5."""
+    faces, folder = shared / "faces", tmp_path / "faces"
+    if not (faces / "val.tar").is_file():
+        pytest.skip("the shared data holds no validation faces")
+    folder.mkdir()
+    with open(faces / "faces.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["set_name"] == "val"]
+    picked = {row["name"]: int(row["is_fake"]) for kind in "01"
+              for row in [row for row in rows if row["is_fake"] == kind][:40]}
+    with tarfile.open(faces / "val.tar") as archive:
+        for name in picked:
+            (folder / f"{name}.jpg").write_bytes(archive.extractfile(f"val/{name}.jpg").read())
+    table = score(folder)
+    judged = table[table["reason"] == ""]
+    labels = [picked[name.removesuffix(".jpg")] for name in judged["filename"]]
+    assert len(judged) >= 75
+    assert frame_metrics(labels, judged["label"])["auc"] > 0.8
+
+
+def shifts_of_the_fast_setting(paths) -> np.ndarray:
+    """How far the fast setting moves each file's probability."""
+    exact, fast = (score(paths, load_config(BUNDLED, SubmissionConfig, [f"speed={name}"]), "cpu")
+                   for name in ("exact", "fast"))
+    assert (exact.faces == fast.faces).all() and (exact.faces > 0).all()
+    return (exact.label - fast.label).abs().to_numpy()
+
+
+def test_the_fast_setting_judges_a_clip_as_the_exact_one(clip):
+    assert shifts_of_the_fast_setting([clip]).max() < 0.005
+
+
+@pytest.mark.slow
+def test_the_fast_setting_judges_labelled_clips_as_the_exact_one(shared):
+    shifts = shifts_of_the_fast_setting([shared / "videos"])
+    assert len(shifts) == 4 and shifts.mean() < 0.005 and shifts.max() < 0.02

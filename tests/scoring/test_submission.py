@@ -1,0 +1,106 @@
+"""What a submission is written with: its record for --resume, fingerprint, names, table and files."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from utils.core.errors import ConfigError
+from utils.faces.video import UNREADABLE
+from utils.scoring import submission
+from utils.scoring.aggregate import Result
+from utils.scoring.config import SubmissionConfig
+from utils.scoring.record import Record, fingerprint
+from utils.scoring.submission import name_files, table, write_submission
+
+
+def test_the_record_survives_a_torn_line_and_a_changed_video(tmp_path):
+    files = {}
+    for name in ("a.mp4", 'b "quoted", ü\n.mp4', "c.mp4"):
+        (tmp_path / name).write_text(name)
+        files[tmp_path / name] = name
+    record = Record(tmp_path / "o.csv", "f" * 16)
+    results = [Result(path, 0.125 * k, k, f"reason {k}", "warning") for k, path in enumerate(files)]
+    for result in results:
+        record.append(files[result.path], result)
+    assert list(Record(tmp_path / "o.csv", "f" * 16).recall(files).values()) == results
+
+    record.path.write_bytes(record.path.read_bytes()[:-6])  # killed while it wrote the third row
+    again = Record(tmp_path / "o.csv", "f" * 16)
+    assert list(again.recall(files).values()) == results[:2]
+    again.append("c.mp4", results[2])
+    assert list(Record(tmp_path / "o.csv", "f" * 16).recall(files).values()) == results
+
+    (tmp_path / "a.mp4").write_text("another video")
+    assert list(Record(tmp_path / "o.csv", "f" * 16).recall(files).values()) == results[1:]
+    record.path.write_text("some,other,table\n1,2,3\n")
+    with pytest.raises(ConfigError, match="not a file that --resume can read"):
+        Record(tmp_path / "o.csv", "f" * 16).recall(files)
+
+
+def test_what_could_not_be_read_is_tried_again_and_what_holds_no_face_is_not(tmp_path):
+    files = {tmp_path / name: name for name in ("gone.mp4", "faceless.mp4")}
+    (tmp_path / "faceless.mp4").write_text("x")
+    record = Record(tmp_path / "o.csv", "f" * 16)
+    for path, reason in zip(files, (f"{UNREADABLE} (Input/output error)", "no face found"), strict=True):
+        record.append(path.name, Result(path, 0.5, 0, reason))
+    assert [path.name for path in record.recall(files)] == ["faceless.mp4"]
+
+
+def test_no_record_that_was_set_aside_is_overwritten(tmp_path):
+    for name in ("o.scored.csv.old", "o.scored.csv.old2", "o.scored.csv.old3"):
+        record = Record(tmp_path / "o.csv", "f" * 16)
+        record.append("a.mp4", Result(tmp_path / "a.mp4", 0.5, 1))
+        assert record.set_aside() == tmp_path / name and not record.path.exists()
+    assert Record(tmp_path / "o.csv", "f" * 16).set_aside() is None
+
+
+def test_names_with_a_carriage_return_stay_whole_in_the_tables(tmp_path):
+    names = ["a\rb.mp4", "c\r\nd.mp4", "e\nf.mp4", 'g",h.mp4']
+    write_submission(tmp_path / "o.csv", [(name, Result(Path(name), 0.25, 1)) for name in names])
+    assert pd.read_csv(tmp_path / "o.csv")["filename"].tolist() == names
+
+
+def test_fingerprint_is_of_contents_and_settings_not_of_places(tmp_path):
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).write_bytes(content)
+
+    def of(name, **keys):
+        return fingerprint(SubmissionConfig(ensemble=[("xception", str(tmp_path / name), 1.0)], **keys))
+
+    assert of("a") == of("b") == of("a", batch_size=1)
+    assert len({of("a"), of("c"), of("a", frame_stride=5), of("a", precision="bf16")}) == 4
+
+
+def test_names_are_base_names_and_relative_paths_where_two_share_one():
+    root, other = Path("in"), Path("else")
+    files = {root / "a" / "x.mp4": root, root / "x.mp4": root, root / "a" / "y.mp4": root}
+    assert list(name_files(files).values()) == ["a/x.mp4", "x.mp4", "y.mp4"]
+    files = {root / "x.mp4": root, other / "x.mp4": other}
+    assert list(name_files(files).values()) == ["in/x.mp4", "else/x.mp4"]
+
+
+def test_a_sample_name_that_two_files_share_is_explained():
+    root = Path("in")
+    names = name_files({root / "a" / "x.mp4": root, root / "b" / "x.mp4": root})
+    chosen, missing = submission.apply_sample(names, ["x.mp4", "a/x.mp4"])
+    assert list(chosen.values()) == ["a/x.mp4"]
+    assert list(missing) == ["x.mp4"] and "relative path" in missing["x.mp4"]
+
+
+def test_a_long_table_shows_both_ends_and_the_count():
+    results = [(f"{k:03}.mp4", Result(Path("x"), k / 1000, 25)) for k in range(120)]
+    lines = table(results).splitlines()
+    assert len(lines) == 52 and "70 more of 120" in lines[26]
+    assert lines[1].startswith("000.mp4") and lines[25].startswith("024.mp4")
+    assert lines[27].startswith("095.mp4") and lines[-1] == "119.mp4     25     0.119000"
+    assert len(table(results[:50]).splitlines()) == 51
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+def test_names_that_are_not_utf8_are_written_as_they_are(tmp_path):
+    name = os.fsdecode(b"caf\xe9.mp4")
+    write_submission(tmp_path / "o.csv", [(name, Result(Path(name), 0.5, 0, "its name"))])
+    assert (tmp_path / "o.csv").read_bytes() == b"filename,label\ncaf\xe9.mp4,0.500000\n"
+    assert (tmp_path / "o.errors.csv").read_bytes() == b"filename,reason\ncaf\xe9.mp4,its name\n"

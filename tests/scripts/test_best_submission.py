@@ -1,0 +1,287 @@
+"""best-submission.py as its users run it: files written, exit codes, bad input, interruption and --resume."""
+
+import csv
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from processes import start_stoppable
+from scripts import load_script
+from small_config import write_config, write_weights
+
+from utils.core.errors import UserError
+from utils.scoring.aggregate import Result
+from utils.scoring.record import Record
+from utils.scoring.submission import write_submission
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "best-submission.py"
+
+
+def run(*arguments, cwd=None):
+    """The script in a process of its own: (exit code, stdout, stderr)."""
+    command = [sys.executable, str(SCRIPT), *map(str, arguments), "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, cwd=cwd)
+    return done.returncode, done.stdout, done.stderr
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return [tuple(row) for row in csv.reader(file)]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return write_weights(tmp_path_factory.mktemp("weights") / "small.safetensors")
+
+
+@pytest.fixture
+def config(tmp_path, weights):
+    return write_config(tmp_path / "conf.py", weights)
+
+
+@pytest.fixture
+def main(capsys):
+    """The script's main in this process, faster than `run`: (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        code = load_script(SCRIPT).main([*map(str, arguments), "--device", "cpu"])
+        streams = capsys.readouterr()
+        assert "Traceback" not in streams.err
+        return code, streams.out, streams.err
+
+    return call
+
+
+@pytest.fixture
+def folder(tmp_path, clip, no_face_clip):
+    """A face, no face, a text called .mp4, a truncated clip, and a file of another kind."""
+    folder = tmp_path / "videos"
+    (folder / "deep").mkdir(parents=True)
+    shutil.copy(clip, folder / "deep" / "Face.MP4")
+    shutil.copy(no_face_clip, folder / "nobody.mp4")
+    (folder / "text.mp4").write_text("this is no video")
+    (folder / "notes.txt").write_text("left out")
+    whole = (clip.parent / "WolfgangLanger_Pexels.mp4").read_bytes()  # its index comes before its frames
+    (folder / "cut.mp4").write_bytes(whole[: len(whole) // 5])
+    return folder
+
+
+def test_a_folder_as_a_user_runs_it(tmp_path, folder, config):
+    """From another folder, a key after an option; every kind of file, and what becomes of it is said."""
+    code, out, err = run(folder, "--config", config, "face_limit=1", cwd=tmp_path)
+    assert code == 0, err
+    header, *scores = rows(tmp_path / "submission.csv")
+    assert header == ("filename", "label")
+    assert [name for name, _ in scores] == ["Face.MP4", "cut.mp4", "nobody.mp4", "text.mp4"]
+    labels = dict(scores)
+    assert labels["nobody.mp4"] == labels["text.mp4"] == "0.500000"
+    for judged in ("Face.MP4", "cut.mp4"):
+        assert len(labels[judged].split(".")[1]) == 6 and labels[judged] != "0.500000"
+    header, *errors = rows(tmp_path / "submission.errors.csv")
+    assert header == ("filename", "reason")
+    assert [name for name, _ in errors] == ["nobody.mp4", "text.mp4"] and all(reason for _, reason in errors)
+    assert "nobody.mp4: not judged: no face" in err and "text.mp4: not judged" in err
+    assert "1 other file(s)" in out and "face_limit = 1" in out
+    assert f"Face.MP4        1     {labels['Face.MP4']}" in out
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_truncated_video_keeps_its_score_and_is_said_to_be_truncated(main, folder, config, tmp_path):
+    output = tmp_path / "o.csv"
+    code, _, err = main(folder / "cut.mp4", "--config", config, "--output", output, "face_limit=25")
+    assert code == 0
+    assert rows(tmp_path / "o.errors.csv") == [("filename", "reason")]
+    assert "cut.mp4: warning: truncated" in err and "472 frames" in err
+
+
+def test_without_config_the_bundled_one_is_used_and_said_so(main, monkeypatch, folder, config, tmp_path):
+    monkeypatch.setattr("utils.scoring.scorer.BUNDLED", config)
+    code, out, _ = main(folder / "deep", "--output", tmp_path / "o.csv")
+    assert code == 0 and "no --config given: submission-conf/bundled.py" in out
+
+
+def test_help_is_quick_and_has_examples():
+    code, out, _ = run("--help")
+    assert code == 0 and "python best-submission.py videos/" in out and "--resume" in out
+    heavy = "import sys, runpy; sys.argv = ['x', '--help']\n"
+    heavy += f"try: runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+    heavy += "except SystemExit: assert not {'torch', 'cv2', 'numpy'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", heavy], capture_output=True).returncode == 0
+
+
+def test_sample_gives_order_and_choice(main, folder, config, tmp_path):
+    sample = tmp_path / "sample.csv"
+    sample.write_text("filename,label\ntext.mp4,0.5\ngone.mp4,0.5\nFace.MP4,0.5\n")
+    output = tmp_path / "out" / "new" / "o.csv"
+    code, out, err = main(folder, "--config", config, "--output", output, "--sample-submission", sample)
+    assert code == 0
+    assert [name for name, _ in rows(output)[1:]] == ["text.mp4", "gone.mp4", "Face.MP4"]
+    assert [label == "0.500000" for _, label in rows(output)[1:]] == [True, True, False]
+    assert [name for name, _ in rows(output.with_name("o.errors.csv"))[1:]] == ["text.mp4", "gone.mp4"]
+    assert "2 of 4 file(s) left out" in out and "gone.mp4: not judged" in err
+    assert "nobody.mp4" not in out + err  # neither scored nor listed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\x1b[2J\r\nb,c\n", "it is 'a\\x1b[2J'"),
+        ("name,score\na.mp4,1\n", "filename,label"),
+        ("filename,label\na.mp4,1\nb.mp4,0\na.mp4,0\n", "'a.mp4' twice"),
+        ("filename,label\n", "no file"),
+        ("", "filename,label"),
+        (None, "No such file"),
+    ],
+)
+def test_bad_samples_are_usage_errors(main, folder, config, tmp_path, text, message):
+    sample = tmp_path / "sample.csv"
+    if text is not None:
+        sample.write_text(text)
+    output = tmp_path / "o.csv"
+    code, _, err = main(folder, "--config", config, "--output", output, "--sample-submission", sample)
+    assert code == 2 and message in err and str(sample) in err and err.count("\n") == 1
+    assert not output.exists()
+
+
+def test_nothing_judged_is_exit_1_with_the_rows_written(main, folder, config, tmp_path):
+    output = tmp_path / "o.csv"
+    code, _, err = main(folder / "text.mp4", "--config", config, "--output", output)
+    assert code == 1 and "text.mp4: not judged" in err
+    assert rows(output)[1:] == [("text.mp4", "0.500000")]
+
+
+def test_nothing_to_judge_is_one_line(main, config, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for path, message in ((tmp_path / "empty", "no video or image"), (tmp_path / "gone", "no such file")):
+        code, _, err = main(path, "--config", config, "--output", tmp_path / "o.csv")
+        assert code == 1 and message in err and str(path) in err and err.count("\n") == 1
+    assert not (tmp_path / "o.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "message"),
+    [
+        ("file/below.csv", 1, "can't be written"),
+        ("/proc/here/o.csv", 1, "can't be written"),
+        ("folder.csv", 2, "that is a folder"),
+        ("o.txt", 2, "must end in .csv"),
+    ],
+)
+def test_outputs_that_cannot_be_written_end_it_before_the_work(
+    main, monkeypatch, folder, config, tmp_path, output, code, message
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.csv").mkdir()
+    monkeypatch.setattr("utils.scoring.scorer.build", lambda *_: pytest.fail("networks were built first"))
+    got, _, err = main(folder, "--config", config, "--output", tmp_path / output)
+    assert got == code and message in err and output in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "gone.py"], "gone.py"),
+        (["face_limt=3"], "face_limit"),
+        (["face_limit=many"], "face_limit"),
+        (["ensemble=[('xception','gone.pth',1.0)]"], "gone.pth"),
+        (["--device", "tpu"], "tpu"),
+    ],
+)
+def test_what_is_asked_for_and_absent_is_a_usage_error(folder, config, tmp_path, capsys, arguments, message):
+    output = tmp_path / "o.csv"
+    main = load_script(SCRIPT).main
+    code = main([str(folder), "--config", str(config), "--output", str(output), *arguments])
+    err = capsys.readouterr().err
+    assert code == 2 and message in err and err.startswith("error: ") and err.count("\n") == 1
+    assert not output.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+def test_a_full_disk_is_one_line_and_exit_1(main, folder, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(Record, "set_aside", lambda self: None)
+    (tmp_path / "o.scored.csv").symlink_to("/dev/full")
+    code, _, err = main(folder, "--config", config, "--output", tmp_path / "o.csv")
+    assert code == 1
+    assert err.splitlines()[-1].startswith("error: ") and "No space left" in err and "--resume" in err
+    assert not (tmp_path / "o.csv").exists()
+
+    def no_space(source, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("utils.core.files.os.replace", no_space)
+    (tmp_path / "final.csv").write_text("old")
+    with pytest.raises(UserError, match="No space left"):
+        write_submission(tmp_path / "final.csv", [("a.mp4", Result(Path("a.mp4"), 0.5, 1))])
+    assert (tmp_path / "final.csv").read_text() == "old"
+
+
+def test_ctrl_c_writes_what_was_scored_and_resume_does_the_rest(tmp_path, clip, config, main):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for k in range(40):
+        shutil.copy(clip, videos / f"{k:02}.mp4")
+    output, record = tmp_path / "o.csv", tmp_path / "o.scored.csv"
+    arguments = [videos, "--config", config, "--output", output, "--device", "cpu", "batch_size=1"]
+    process = start_stoppable([sys.executable, SCRIPT, *arguments])
+    deadline = time.monotonic() + 1800
+    while not record.exists() or record.read_bytes().count(b"\n") < 3:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 130 and "Traceback" not in err, err
+    scored = rows(output)[1:]
+    assert 2 <= len(scored) < 40 and len(rows(record)) == len(scored) + 1
+    assert f"stopped: {len(scored)} of 40 scored; the same command with --resume goes on" in out
+
+    for k in range(len(scored) + 3, 40):  # enough to see that it goes on
+        (videos / f"{k:02}.mp4").unlink()
+    code, out, _ = main(*arguments[:5], "--resume")
+    assert code == 0 and f"--resume: {len(scored)} of {len(scored) + 3} file(s)" in out
+    whole = rows(output)[1:]
+    assert whole[: len(scored)] == scored and len(whole) == len(scored) + 3
+    assert max(float(label) for _, label in whole) - min(float(label) for _, label in whole) < 1e-5
+    assert len(rows(record)) == len(whole) + 1
+
+
+def test_a_new_start_that_fails_leaves_the_record_for_resume(main, clip, config, tmp_path):
+    record = tmp_path / "o.scored.csv"
+    Record(tmp_path / "o.csv", "0123456789abcdef").append(clip.name, Result(clip, 0.25, 1))
+    before = record.read_bytes()
+    (tmp_path / "torn.safetensors").write_bytes(b"torn")
+    torn = f"ensemble=[('xception', {str(tmp_path / 'torn.safetensors')!r}, 1.0)]"
+    code, _, err = main(clip, "--config", config, "--output", tmp_path / "o.csv", torn)
+    assert code == 2 and "torn.safetensors" in err
+    assert record.read_bytes() == before and not list(tmp_path.glob("*.old"))
+
+
+def test_resume_refuses_other_weights_and_a_new_start_says_what_it_replaces(main, clip, config, tmp_path):
+    output, record = tmp_path / "o.csv", tmp_path / "o.scored.csv"
+    Record(output, "0123456789abcdef").append(clip.name, Result(clip, 0.25, 1))
+    before = record.read_bytes()
+    code, _, err = main(clip, "--config", config, "--output", output, "--resume")
+    assert code == 2 and "another config or other weights" in err and "without --resume" in err
+    assert record.read_bytes() == before
+    code, out, _ = main(clip, "--config", config, "--output", output)
+    assert code == 0 and "starting anew" in out and "--resume" in out
+    written = rows(output)
+    assert written[1][1] != "0.250000"
+    code, out, _ = main(clip, "--config", config, "--output", output, "--resume")  # nothing is left to do
+    assert code == 0 and "--resume: 1 of 1" in out and rows(output) == written
+
+
+def test_the_sample_is_never_overwritten(tmp_path, clip):
+    """Nor under the name of a file that is written beside the output."""
+    for name, output in (("sample.csv", "sample.csv"), ("out.errors.csv", "out.csv")):
+        sample = tmp_path / name
+        sample.write_text("filename,label\nsingle_face.mp4,0.5\n")
+        code, _, said = run(clip, "--output", tmp_path / output, "--sample-submission", sample)
+        assert code == 2 and "is the sample, which would be overwritten" in said
+        assert sample.read_text() == "filename,label\nsingle_face.mp4,0.5\n"

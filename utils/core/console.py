@@ -1,0 +1,120 @@
+"""How a command speaks and ends: exit status, one line for a user's mistake, progress of long loops."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from utils.core.errors import ConfigError, UserError, WeightsError
+
+SMALLER_BATCH = "try a smaller batch_size=..."
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Insufficient memory", "bad_alloc")
+
+
+def run(
+    work: Callable[[], int],
+    interrupted: str = "interrupted",
+    relief: str = "end other programs, or take a machine that has more",
+) -> int:
+    """The exit status of `work`; 130 for Ctrl-C, after the line `interrupted`.
+
+    relief: what to do where memory runs out.
+
+    2 for a config or weights that can't be used, 1 for other data, a failing disk, too little memory, or a
+    standard output that nobody reads any more.
+
+    Any other exception is a defect, and its traceback is what is needed of it.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal can't show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
+    try:
+        status = work()
+        if sys.stdout is not None:  # closed by who started the command
+            sys.stdout.flush()
+        return status
+    except UserError as error:
+        return fail(str(error), 2 if isinstance(error, ConfigError | WeightsError) else 1)
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        drop_unread()
+        return 1
+    except OSError as error:
+        return fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
+    except memory_errors() as error:
+        if not is_out_of_memory(error):
+            raise
+        return fail(f"memory ran out; {relief}", 1)
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130
+
+
+def drop_unread() -> None:
+    """Send to nowhere what a broken pipe didn't take, or Python complains of it when it ends."""
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):  # both, where 2>&1 made them one
+        try:
+            if stream is not None:
+                stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
+def fail(reason: str, status: int) -> int:
+    """Say why, and give back the exit status."""
+    print(f"error: {reason}", file=sys.stderr)
+    return status
+
+
+def memory_errors() -> tuple[type[BaseException], ...]:
+    """What may mean that memory ran out; `is_out_of_memory` tells. For an `except`, which asks only then."""
+    cv2 = sys.modules.get("cv2")  # loaded by what needs it
+    return (MemoryError, RuntimeError, *([cv2.error] if cv2 else []))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: the CPU's, of which torch and OpenCV only say so in words, or a GPU's."""
+    words = str(error)
+    return isinstance(error, MemoryError) or any(phrase in words for phrase in OUT_OF_MEMORY)
+
+
+LINE_SECONDS = 30  # between progress lines where there is no terminal to draw a bar on
+
+
+class Progress:
+    """A bar on a terminal, else a line every half minute: share done, loss, images/s, time left."""
+
+    def __init__(self, what: str, total: int, done: int = 0):
+        from tqdm import tqdm  # these two are heavy: not for --help
+
+        from utils.core import distributed
+
+        self.what, self.total, self.done, self.first = what, total, done, done
+        self.processes, self.speaks = distributed.world_size(), distributed.is_main()
+        self.images, self.loss = 0, None
+        self.started = self.said = time.monotonic()
+        self.bar = None
+        if self.speaks and sys.stderr.isatty():
+            self.bar = tqdm(total=total, initial=done, desc=what, unit="step", dynamic_ncols=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def update(self, images: int, loss: float | None = None) -> None:
+        """One step of so many images is done; loss: mean so far."""
+        self.done, self.images, self.loss = self.done + 1, self.images + images, loss
+        rate = self.images / max(time.monotonic() - self.started, 1e-9) * self.processes
+        shown = f"{rate:.1f} images/s" if loss is None else f"loss {loss:.4f}, {rate:.1f} images/s"
+        if self.bar is not None:
+            self.bar.set_postfix_str(shown, refresh=False)
+            self.bar.update()
+        elif self.speaks and time.monotonic() - self.said >= LINE_SECONDS:
+            self.said = time.monotonic()
+            left = (self.said - self.started) / (self.done - self.first) * (self.total - self.done)
+            minutes = f"{left / 60:.1f} min left"
+            print(f"{self.what}: {self.done}/{self.total}, {shown}, {minutes}", file=sys.stderr, flush=True)

@@ -1,0 +1,106 @@
+"""Writing files so that each is at every moment the old one or the new one, never half."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.core.errors import ConfigError, UserError
+
+
+def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) -> None:
+    """Write aside, then move into place; text as UTF-8, undecodable file names in it as the bytes they are.
+
+    The aside file has a short hidden name of its own, so that neither long names nor two runs at once get in
+    the way; whatever goes wrong, it is removed. Raises OSError, whose `filename` is `path`.
+    """
+    if isinstance(data, str):
+        data = data.encode("utf-8", "surrogateescape")
+    aside = os.path.join(os.path.dirname(path), f".{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        with open(aside, "wb") as file:
+            file.write(data)
+        os.replace(aside, path)
+    except OSError as error:
+        error.filename, error.filename2 = os.fspath(path), None
+        raise
+    finally:
+        if os.path.lexists(aside):
+            os.unlink(aside)
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Add a line of text to a file, which need not be there. Raises OSError, whose `filename` is `path`."""
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        error.filename = os.fspath(path)  # a full disk is found out by the writing, which knows no name
+        raise
+
+
+def try_folder(folder: Path) -> None:
+    """Make the folder and write to it once. Raises OSError where that fails."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(4096))
+
+
+def check_output(output: Path, suffix: str, inputs: Sequence[Path] = ()) -> None:
+    """Find out before long work whether the file `output` can be written; makes its folder.
+
+    Raises ConfigError for another suffix, a folder, and one of the files that the work reads, UserError where
+    it can't be written.
+    """
+    if output.suffix != suffix:
+        raise ConfigError(f"{output}: must end in {suffix}")
+    if output.is_dir():
+        raise ConfigError(f"{output}: a folder; name a file to write")
+    if output.exists() and any(path.exists() and path.samefile(output) for path in inputs):
+        raise ConfigError(f"{output}: would be overwritten by what is made of it; name another file to write")
+    try:
+        try_folder(output.parent)
+    except OSError as error:
+        reason = f"can't be written ({error.strerror}); name a file in a folder that can"
+        raise UserError(f"{output}: {reason}") from None
+
+
+def check_report(name: Path | None) -> None:
+    """`check_output` for the files that `give_report` writes."""
+    if name is None:
+        return
+    if name.name in ("", ".."):
+        raise ConfigError(f"--output {name}: a folder; name the report, as {name / 'report'}")
+    for suffix in (".md", ".json"):
+        check_output(Path(f"{name}{suffix}"), suffix)
+
+
+def give_report(name: str | Path | None, command: Sequence[str], report: str, data: dict) -> int:
+    """Print a report; with a name also write `name`.md, with the command, and `name`.json, its figures.
+
+    data: dicts, lists, strings and numbers; NaN, undefined, becomes null. Returns the exit status. Raises
+    OSError.
+    """
+    print(report)
+    if name is None:
+        return 0
+    line, path = shlex.join(command), Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(f"{path}.md", f"    {line}\n\n{report}\n")
+    write_whole(f"{path}.json", json.dumps({"command": line} | without_nan(data), indent=1) + "\n")
+    return 0
+
+
+def without_nan(value: Any) -> Any:
+    """Nested dicts and lists with None for NaN, which JSON doesn't have."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return None if value != value else value

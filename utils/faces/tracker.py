@@ -1,0 +1,193 @@
+"""Find the largest face of each frame of a video by looking near where it was last seen.
+
+    tracker = FaceTracker(detector)
+    track = Track()                                              # one for each video
+    faces = tracker.detect(frames, [track] * len(frames))        # one Face or None per frame, in order
+
+Where a face is, a reduced frame tells; its landmarks come from a window around it at the frame's own scale.
+That window lies on the detector's coarsest grid, so it holds the same anchors as the whole frame and gives
+the same landmarks wherever it is wide enough. Half the size would not do: with other anchors, the landmarks
+of the largest box, often one that hardly exceeds the threshold, move by some 5 pixels of the aligned face.
+
+A video is cut into runs of `LOOK_EVERY` frames, and a cut in the picture begins a new one. The first frame
+of a run is looked at as a whole, which notices a larger face that came in, and if that finds none, unreduced
+(a face of 50 pixels is lost in a 1080p frame reduced to 640). The others are searched near what was found
+there. Where that fails, the frame is looked at as a whole, reduced. So what is found in a frame depends on
+its video alone, not on how frames were put together in calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from models.retinaface import STRIDES
+from utils.faces.config import FaceConfig
+from utils.faces.detector import Face, FaceDetector, build_detector, check_frame
+
+LOOK_EVERY = 8  # frames
+# Around the box that was found, in shares of its longer side and at least in pixels: room for it to move in,
+# and what MobileNet-0.25 sees around an anchor, whatever the size of the face. With 96 pixels, and the same
+# share, landmarks moved by 0.4 pixels of the aligned face on average, with 224 by less than 0.01.
+MARGIN, LEAST_MARGIN = 0.6, 192
+# A face found in a window counts if its size is like the one looked for, and it doesn't touch the window.
+MOST_GROWTH = 1.5
+LEAST_ROOM = 0.1  # of the face's longer side, to an edge that isn't the frame's
+# A cut: the mean change of grey level from the frame before, over a coarse raster of pixels.
+RASTER = 32  # pixels on the longer side
+CUT = 35.0
+
+
+@dataclass
+class Track:
+    """What is known of one video's face: its box when last looked for, x1, y1, x2, y2, and since when."""
+
+    box: np.ndarray | None = None
+    looked_before: int = LOOK_EVERY  # frames
+    raster: np.ndarray | None = None  # of the frame before
+
+
+@dataclass
+class _Search:
+    """One frame and what has been found in it so far."""
+
+    frame: np.ndarray
+    look: bool
+    near: np.ndarray | None = None  # the box to search around
+    face: Face | None = None
+
+
+class FaceTracker:
+    """A `FaceDetector` that searches near the last face; `detect` is that of the detector, a track besides.
+
+    detector: its detect_size is what whole frames are reduced to; windows are searched as they are.
+    """
+
+    def __init__(self, detector: FaceDetector) -> None:
+        self.whole = detector
+        self.device, self.precision = detector.device, detector.precision
+        self.near = FaceDetector(
+            detector.net, detector.device, detector.precision, detector.score_threshold, detect_size=None
+        )
+
+    def detect(
+        self, frames: Sequence[np.ndarray], tracks: Sequence[Track] | None = None
+    ) -> list[Face | None]:
+        """The largest face of each frame, or None, in the order of the frames.
+
+        frames: uint8 BGR images (H, W, 3); those of one video in its order. tracks: for each frame the
+        `Track` of its video, which is brought up to date; None: frames that have nothing to do with each
+        other. Raises ValueError for an array that is no such image.
+        """
+        for frame in frames:
+            check_frame(frame)
+        tracks = [Track() for _ in frames] if tracks is None else tracks
+        searches = [_Search(frame, is_due(track, frame)) for frame, track in zip(frames, tracks, strict=True)]
+        due = [search for search in searches if search.look]
+        self._look(due)
+        self._search_near(due)
+        self._search_unreduced(due)
+        for search, track in zip(searches, tracks, strict=True):
+            if search.look:
+                track.box = search.near
+            search.near = track.box
+        others = [search for search in searches if not search.look]
+        self._search_near(others)
+        lost = [search for search in others if search.face is None]
+        self._look(lost)
+        self._search_near(lost)
+        return [search.face for search in searches]
+
+    def _look(self, searches: list[_Search]) -> None:
+        """Search whole frames; sets where the face is, and the face itself where the frame wasn't reduced."""
+        faces = self.whole.detect([search.frame for search in searches])
+        for search, face in zip(searches, faces, strict=True):
+            search.near = None if face is None else face.box
+            if not self.whole.reduces(*search.frame.shape[:2]):
+                search.face = face
+
+    def _search_unreduced(self, searches: list[_Search]) -> None:
+        """Search frames as they are, where no face is known yet: it may be too small in a reduced one."""
+        searches = [
+            search for search in searches
+            if search.face is None and self.whole.reduces(*search.frame.shape[:2])
+        ]  # fmt: skip
+        faces = self.near.detect([search.frame for search in searches])
+        for search, face in zip(searches, faces, strict=True):
+            if face is not None:
+                search.face, search.near = face, face.box
+
+    def _search_near(self, searches: list[_Search]) -> None:
+        """Search windows around the boxes looked for, where no face is known; sets the faces that count."""
+        searches = [search for search in searches if search.near is not None and search.face is None]
+        windows = [window_around(search.near, *search.frame.shape[:2]) for search in searches]
+        patches = [
+            search.frame[y1:y2, x1:x2] for search, (x1, y1, x2, y2) in zip(searches, windows, strict=True)
+        ]
+        for search, window, face in zip(searches, windows, self.near.detect(patches), strict=True):
+            if face is not None:
+                corner = np.array(window[:2], np.float32)
+                face = Face(face.score, face.box + np.tile(corner, 2), face.landmarks + corner)
+                if counts(face.box, search.near, window, *search.frame.shape[:2]):
+                    search.face = face
+
+
+def is_due(track: Track, frame: np.ndarray) -> bool:
+    """Whether this next frame of the track's video, (H, W, 3) uint8, is to be looked at as a whole."""
+    step = math.ceil(max(frame.shape[:2]) / RASTER)
+    raster = frame[::step, ::step].mean(axis=2)  # grey
+    before, track.raster = track.raster, raster
+    cut = before is None or before.shape != raster.shape or np.abs(raster - before).mean() > CUT
+    due = cut or track.looked_before >= LOOK_EVERY
+    track.looked_before = 1 if due else track.looked_before + 1
+    return due
+
+
+def window_around(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
+    """The window x1, y1, x2, y2 around a box in a frame of height x width, end exclusive, never empty.
+
+    Its left and upper edges are multiples of the coarsest stride, so that its anchors are the frame's; the
+    others are, too, or the frame's own.
+    """
+    margin = max(LEAST_MARGIN, MARGIN * longer_side(box))
+    grid, window = STRIDES[-1], []
+    for low, high, end in ((box[0], box[2], width), (box[1], box[3], height)):
+        last = (end - 1) // grid * grid  # where a box far outside the frame ends up
+        first = int(np.clip((low - margin) // grid * grid, 0, last))
+        window.append((first, int(np.clip(-(-(high + margin) // grid) * grid, first + grid, max(end, 1)))))
+    (x1, x2), (y1, y2) = window
+    return x1, y1, x2, y2
+
+
+def counts(
+    box: np.ndarray, near: np.ndarray, window: tuple[int, int, int, int], height: int, width: int
+) -> bool:
+    """Whether a box found in a window around the box `near` can be taken for that of the same face."""
+    size = longer_side(box)
+    if not 1 / MOST_GROWTH <= size / max(longer_side(near), 1e-6) <= MOST_GROWTH:
+        return False
+    x1, y1, x2, y2 = window
+    room = LEAST_ROOM * size
+    return bool(
+        (x1 == 0 or box[0] >= x1 + room)
+        and (y1 == 0 or box[1] >= y1 + room)
+        and (x2 == width or box[2] <= x2 - room)
+        and (y2 == height or box[3] <= y2 - room)
+    )
+
+
+def longer_side(box: np.ndarray) -> float:
+    return float(max(box[2] - box[0], box[3] - box[1]))
+
+
+def detector_of(config: FaceConfig, device: str | torch.device = "cpu") -> FaceDetector | FaceTracker:
+    """The detector that a config asks for, tracking or not. Raises ConfigError or WeightsError."""
+    detector = build_detector(
+        config.detector, config.detector_weights, device, config.detector_precision,
+        config.score_threshold, config.detect_size, config.runtime,
+    )  # fmt: skip
+    return FaceTracker(detector) if config.track else detector

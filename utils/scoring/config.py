@@ -1,0 +1,45 @@
+"""The keys of scoring's config files (`submission-conf/*.py`), their types, published values and ranges."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from utils.core.config import check_range
+from utils.core.errors import ConfigError
+from utils.faces.config import FaceConfig
+from utils.weights.networks import NETWORK_NAMES
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionConfig(FaceConfig):
+    """How faces are found (`FaceConfig`) and which networks judge them.
+
+    frame_stride n: frames n-1, 2n-1, ... are judged, until face_limit faces are found.
+    flip: mean of the probabilities of a face and of its mirror image, at twice the time. attention_crop: of
+    WS-DAN members, mean of the logits of the raw forward and of its attention crop, at twice their time, as
+    published validation has it. Published scoring has neither.
+    ensemble: (network, weights file, weight) each; the weights sum to 1. Only scoring needs it.
+    """
+
+    frame_stride: int = 10
+    face_limit: int = 25
+    flip: bool = False
+    attention_crop: bool = False
+    ensemble: list[tuple[str, str, float]] = field(default_factory=list, metadata={"path_at": 1})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "frame_stride face_limit", 1)
+        for network, _, weight in self.ensemble:
+            if network not in NETWORK_NAMES:
+                allowed = ", ".join(NETWORK_NAMES)
+                raise ConfigError(f"ensemble: network must be one of {allowed}; got {network!r}")
+            if not 0 < weight <= 1:
+                raise ConfigError(f"ensemble: the weight of {network} must lie in (0, 1]; got {weight!r}")
+        attend = [network.startswith("wsdan-") for network, _, _ in self.ensemble]
+        if self.attention_crop and self.ensemble and not any(attend):
+            raise ConfigError("attention_crop is for WS-DAN members; the ensemble has none")
+        total = math.fsum(weight for _, _, weight in self.ensemble)
+        if self.ensemble and abs(total - 1) > 1e-6:
+            raise ConfigError(f"ensemble: the weights must sum to 1; they sum to {total:g}")

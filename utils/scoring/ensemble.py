@@ -1,0 +1,131 @@
+"""The classifiers of a submission, and the weighted mean of what they say about a face.
+
+Published: 0.2 Xception + 0.7 WS-DAN/Xception + 0.1 WS-DAN/EfficientNet-b3, each the softmax of class 1
+(fake) of the plain forward, without attention cropping. Two more views of a face are ours to ask for: its
+mirror image, and WS-DAN's attention crop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models import WSDAN
+from models.attention import logits_with_crop
+from utils.core.device import autocast, pick_precision, to_device
+from utils.core.errors import ConfigError, WeightsError
+from utils.scoring.config import SubmissionConfig
+from utils.weights.checkpoint import load_weights
+from utils.weights.networks import build_network
+from utils.weights.preprocess import Preprocess, preprocess_of
+from utils.weights.runtime import OnnxNet, check_device, fold_batch_norms
+
+FAKE = 1  # the class whose probability is asked for
+NOT_FINITE = "the networks gave no finite number: damaged weights, or try precision=fp32"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One classifier: its network, what the network expects of a face, and its share of the mean."""
+
+    net: nn.Module
+    preprocess: Preprocess
+    weight: float
+
+
+class Ensemble:
+    """Judges aligned faces: `predict` is the weighted mean over the members' probabilities.
+
+    members: their weights sum to 1, else ConfigError; device: where the networks are moved to;
+    precision: "fp32", or "bf16" | "fp16" for autocast, or "auto" (see `utils.core.device.pick_precision`);
+    flip: mean of the probabilities of a face and of its mirror image; attention_crop: a WS-DAN member's
+    logits are the mean of its raw forward's and its attention crop's, as in published validation.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
+        flip: bool = False,
+        attention_crop: bool = False,
+    ) -> None:
+        total = sum(member.weight for member in members)
+        if abs(total - 1) > 1e-6:
+            raise ConfigError(f"ensemble: the weights of its networks must sum to 1; they sum to {total:g}")
+        self.device = torch.device(device)
+        self.precision = pick_precision(self.device, precision)
+        self.flip, self.attention_crop = flip, attention_crop
+        self.members = list(members)
+        for member in self.members:
+            # channels_last computes the same, about twice as fast on a CPU.
+            member.net.eval().to(self.device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def predict(self, faces: np.ndarray) -> np.ndarray:
+        """(B, 320, 320, 3) uint8 aligned faces, RGB -> (B,) float64 probability in [0, 1] of being fake.
+
+        A probability is NaN where a network overflowed (damaged weights, or "fp16" beyond its range).
+        """
+        if len(faces) == 0:
+            return np.zeros(0)
+        pixels = to_device(np.ascontiguousarray(faces), self.device)  # (B, 320, 320, 3)
+        probability = self._mean_of_members(pixels)
+        if self.flip:
+            probability = (probability + self._mean_of_members(pixels.flip(2))) / 2
+        return probability.cpu().numpy()
+
+    def _mean_of_members(self, pixels: Tensor) -> Tensor:
+        """(B, 320, 320, 3) uint8 -> (B,) float64, the members' weighted mean."""
+        return sum(member.weight * self._fake_probability(member, pixels) for member in self.members)
+
+    def _fake_probability(self, member: Member, pixels: Tensor) -> Tensor:
+        """(B, 320, 320, 3) uint8 -> (B,) float64, softmax of class 1 of one network."""
+        images = member.preprocess.batch(pixels).contiguous(memory_format=torch.channels_last)  # (B, 3, S, S)
+        with autocast(self.device, self.precision):
+            if self.attention_crop and _attends(member.net):
+                logits = logits_with_crop(member.net, images)[1]
+            else:
+                output = member.net(images)
+                logits = output[0] if isinstance(output, tuple) else output  # WS-DAN has features as well
+        return logits.double().softmax(dim=1)[:, FAKE]
+
+
+def _attends(net: nn.Module) -> bool:
+    """Whether it is a WS-DAN, which gives an attention map; the other networks give logits alone."""
+    return isinstance(net, WSDAN) or (isinstance(net, OnnxNet) and net.is_tuple)
+
+
+def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu") -> Ensemble:
+    """The networks of `config.ensemble`, their weights loaded strictly.
+
+    A weights file that states its preprocessing is fed by it; the published files state none, and get the
+    published one of their network. Raises WeightsError, and ConfigError where no network is named or
+    `config.runtime` doesn't run on the device.
+    """
+    onnx = config.runtime == "onnxruntime"
+    if onnx:
+        check_device(device)
+    if not config.ensemble:
+        raise ConfigError("ensemble is empty; submission-conf/bundled.py shows how to name networks")
+    members = []
+    for network, weights, weight in config.ensemble:
+        try:
+            net = build_network(network)
+        except ImportError as error:
+            raise ConfigError(f"ensemble: {network} can't be built: {error}") from None
+        metadata = load_weights(net, weights, config_key="ensemble")
+        try:
+            preprocess = preprocess_of(network, metadata)
+        except WeightsError as error:
+            raise WeightsError(f"{weights}: {error}") from None
+        net = fold_batch_norms(net)
+        if onnx:
+            net = OnnxNet(net, torch.zeros(1, 3, preprocess.size, preprocess.size))
+        members.append(Member(net, preprocess, weight))
+    precision = "fp32" if onnx else config.precision
+    return Ensemble(members, device, precision, config.flip, config.attention_crop)

@@ -1,0 +1,146 @@
+"""What a scoring run reads and writes around its scores: names, sample, `submission.csv`.
+
+    submission.csv          filename,label                 one row a file, 6 decimals
+    submission.errors.csv   filename,reason                what could not be judged and therefore got 0.5
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from utils.core.errors import ConfigError, UserError
+from utils.core.files import try_folder, write_whole
+from utils.scoring.aggregate import Result
+
+GO_ON = "put that right, then go on from what was scored with --resume"
+# File names need not be valid UTF-8; this writes them as the bytes they are.
+ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
+
+
+def name_files(files: Mapping[Path, Path]) -> dict[Path, str]:
+    """{file: folder it was found in} -> {file: its name in the submission}, all different.
+
+    That is the base name; the path relative to the folder where two share the base name; the path as
+    given where two folders hold the same relative path.
+    """
+    base_names = Counter(path.name for path in files)
+    relative = {path: path.relative_to(root).as_posix() for path, root in files.items()}
+    paths = Counter(relative.values())
+    names = {}
+    for path in files:
+        if base_names[path.name] == 1:
+            names[path] = path.name
+        else:
+            names[path] = relative[path] if paths[relative[path]] == 1 else path.as_posix()
+    return names
+
+
+def read_sample(path: Path) -> list[str]:
+    """The `filename` column of a sample submission, in its order.
+
+    Raises ConfigError: no such file, no such column, a name twice, no rows.
+    """
+    where = f"--sample-submission {path}"
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            if "filename" not in columns:
+                found = ",".join(columns)[:80]
+                raise ConfigError(f"{where}: its first line must be filename,label; it is {found!r}")
+            names = [row["filename"] for row in reader if row["filename"]]
+    except OSError as error:
+        raise ConfigError(f"{where}: {error.strerror}") from None
+    except csv.Error as error:
+        raise ConfigError(f"{where}: not a table in CSV ({error})") from None
+    if not names:
+        raise ConfigError(f"{where}: it names no file")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ConfigError(f"{where}: it names {twice[0]!r} twice ({len(twice)} such names); once is right")
+    return names
+
+
+def apply_sample(names: Mapping[Path, str], sample: Sequence[str]) -> tuple[dict[Path, str], dict[str, str]]:
+    """The files that the sample names, and {name: reason} for its names without a file."""
+    wanted = set(sample)
+    chosen = {path: name for path, name in names.items() if name in wanted}
+    sharing = Counter(path.name for path, name in names.items() if name != path.name)
+    missing = {}
+    for name in sample:
+        if sharing[name] and name not in names.values():
+            missing[name] = f"{sharing[name]} files have this name: the sample must give their relative paths"
+        else:
+            missing[name] = "no such file in INPUT"
+    for name in chosen.values():
+        del missing[name]
+    return chosen, missing
+
+
+def check_output(output: Path, sample: Path | None = None) -> None:
+    """Find out before the long work whether `output` can be written; makes its folder.
+
+    Raises ConfigError (not a .csv, a folder) and UserError (the folder can't be made or written to).
+    """
+    if output.suffix.lower() != ".csv":
+        raise ConfigError(f"--output {output}: the name must end in .csv")
+    try:
+        for path in (output, beside(output, "errors"), beside(output, "scored")):
+            if sample is not None and path.exists() and path.samefile(sample):
+                raise ConfigError(f"--output {output}: {path} is the sample, which would be overwritten")
+            if path.is_dir():
+                raise ConfigError(f"--output {output}: {path}: that is a folder; name a file")
+        try_folder(output.parent)
+    except OSError as error:
+        reason = f"can't be written ({error.strerror}); name a file in a folder that can"
+        raise UserError(f"--output {output}: {reason}") from None
+
+
+def beside(output: Path, kind: str) -> Path:
+    """`out/submission.csv`, "errors" -> `out/submission.errors.csv`."""
+    return output.with_name(f"{output.stem}.{kind}.csv")
+
+
+def write_submission(output: Path, rows: Iterable[tuple[str, Result]]) -> None:
+    """Write (name, result) rows to `output` and its `.errors.csv`, each aside first, then moved into place.
+
+    Raises UserError where the disk fails.
+    """
+    rows = list(rows)
+    labels = [(name, f"{result.probability:.6f}") for name, result in rows]
+    errors = [(name, result.reason) for name, result in rows if result.reason]
+    for path, columns, table in (
+        (beside(output, "errors"), ("filename", "reason"), errors),
+        (output, ("filename", "label"), labels),
+    ):
+        try:
+            write_whole(path, csv_lines([columns, *table]))
+        except OSError as error:
+            raise UserError(f"{path} can't be written ({error.strerror}); {GO_ON}") from None
+
+
+def table(rows: Sequence[tuple[str, Result]], ends: int = 25) -> str:
+    """The results as text: file, faces, probability; of more than 2 * `ends` rows the first and last ones."""
+    shown = list(rows) if len(rows) <= 2 * ends else [*rows[:ends], *rows[-ends:]]
+    width = max([len("file"), *(len(name) for name, _ in shown)])
+    lines = [f"{'file':<{width}}  faces  probability"]
+    for name, result in shown:
+        numbers = f"{result.faces:>5}  {result.probability:>11.6f}"
+        lines.append(f"{name:<{width}}  {numbers}  {result.reason}".rstrip())
+    if len(shown) < len(rows):
+        lines.insert(1 + ends, f"... {len(rows) - len(shown)} more of {len(rows)} files ...")
+    return "\n".join(lines)
+
+
+def csv_lines(rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO(newline="")
+    for row in rows:
+        # Before Python 3.13 the writer doesn't quote a lone carriage return, at which readers end the row.
+        has_return = any("\r" in str(value) for value in row)
+        quoting = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
+        csv.writer(text, lineterminator="\n", quoting=quoting).writerow(row)
+    return text.getvalue()

@@ -1,0 +1,116 @@
+"""How weights move: the learning rate of each step, and their running average.
+
+The rate is a pure function of the step, so that a resumed run needs no scheduler state. Averages of late
+weights generalise better than the last ones (Izmailov et al. 2018, arXiv:1803.05407); exponential ones
+follow the training at every step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+# The one-cycle policy starts at a 25th of the peak and ends at a 10,000th of that
+# (Smith and Topin 2018, "Super-Convergence", with the constants of today's libraries).
+START_DIVISOR = 25.0
+END_DIVISOR = 1e4
+
+
+def step_decay(step: int, steps_per_epoch: int, peak: float, every: int, factor: float) -> float:
+    """The peak rate, multiplied by `factor` after every `every` epochs."""
+    return peak * factor ** (step // steps_per_epoch // every)
+
+
+def one_cycle(step: int, total_steps: int, peak: float, warmup: float) -> float:
+    """Cosine up to the peak in the first `warmup` (share of all steps), then cosine down to about 0."""
+    start, end = peak / START_DIVISOR, peak / START_DIVISOR / END_DIVISOR
+    rising = warmup * total_steps
+    if step < rising:
+        return _cosine(start, peak, step / rising)
+    return _cosine(peak, end, min((step - rising) / max(total_steps - 1 - rising, 1), 1.0))
+
+
+def learning_rate(
+    schedule: str,
+    peak: float,
+    steps_per_epoch: int,
+    n_epochs: int,
+    *,
+    step_epochs: int = 2,
+    step_factor: float = 0.2,
+    warmup: float = 0.1,
+) -> Callable[[int], float]:
+    """`rate(step)` for the schedule "step" or "onecycle"; steps count from 0 over the whole run."""
+    if schedule == "step":
+        return lambda step: step_decay(step, steps_per_epoch, peak, step_epochs, step_factor)
+    if schedule == "onecycle":
+        return lambda step: one_cycle(step, steps_per_epoch * n_epochs, peak, warmup)
+    raise ValueError(f"schedule {schedule!r} is neither 'step' nor 'onecycle'")
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def decay_at(decay: float, step: int) -> float:
+    """The decay of update `step` (from 0): it rises to `decay`, so that the start is soon forgotten.
+
+    (1 + n) / (10 + n), as TensorFlow's ExponentialMovingAverage has it: an average over the last ninth.
+    """
+    return min(decay, (1 + step) / (10 + step))
+
+
+class AveragedWeights:
+    """The network to validate with: `model` itself for decay 0, else a copy with its averaged weights.
+
+    Batch norm statistics are averaged too, counters copied.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.trained, self.decay, self.average = model, decay, None
+        if decay > 0:
+            self.average = AveragedModel(model, multi_avg_fn=self._update, use_buffers=True)
+
+    @property
+    def model(self) -> nn.Module:
+        """The network whose weights count."""
+        return self.trained if self.average is None else self.average.module
+
+    def update(self) -> None:
+        """After a step of the optimizer; the first one takes the weights as they are."""
+        if self.average is not None:
+            self.average.update_parameters(self.trained)
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint: `state_dict` is what counts, and what the published code and scoring load."""
+        if self.average is None:
+            return {"state_dict": self.trained.state_dict()}
+        return {
+            "state_dict": self.model.state_dict(),
+            "trained_state_dict": self.trained.state_dict(),
+            "n_averaged": int(self.average.n_averaged),
+        }
+
+    def load(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from a checkpoint whose `state_dict` is loaded into the trained model already.
+
+        One without averages starts them from its weights; without `ema`, the averages of one that has them
+        are left behind. KeyError, RuntimeError or the like for a damaged one.
+        """
+        if self.average is not None:
+            self.model.load_state_dict(self.trained.state_dict())
+            self.average.n_averaged.fill_(int(checkpoint.get("n_averaged", 0)))
+        if "trained_state_dict" in checkpoint:
+            self.trained.load_state_dict(checkpoint["trained_state_dict"])
+
+    def _update(self, averaged: list[Tensor], current: list[Tensor], n_averaged: Tensor | int) -> None:
+        """Of tensors of one type, in place."""
+        if averaged[0].is_floating_point():
+            get_ema_multi_avg_fn(decay_at(self.decay, int(n_averaged)))(averaged, current, n_averaged)
+            return
+        for counter, value in zip(averaged, current, strict=True):
+            counter.copy_(value)

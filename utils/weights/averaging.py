@@ -1,0 +1,50 @@
+"""The mean of several weights files of one network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from utils.core.errors import WeightsError
+from utils.weights.checkpoint import read_state_dict
+from utils.weights.preprocess import METADATA_KEY
+
+
+def entries_of(state: dict[str, Tensor]) -> dict[str, tuple[torch.Size, bool]]:
+    """Of each entry its shape, and whether it holds fractions."""
+    return {name: (value.shape, value.is_floating_point()) for name, value in state.items()}
+
+
+def averaged_files(parts: Sequence[tuple[Path, float]]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The mean of weights files by their shares, float32, and its metadata.
+
+    parts: (file, share), the shares sum to 1. Batch norm statistics are averaged too, counters the first
+    one's. Metadata: the first one's network, preprocessing and data, and the parts. WeightsError if a file is
+    unreadable or not finite, names no network, or is of another network or preprocessing.
+    """
+    first = parts[0][0]
+    wanted, metadata = read_state_dict(first)
+    if "network" not in metadata:
+        raise WeightsError(f"{first}: names no network; average what tools/export_weights.py writes")
+    mean: dict[str, Tensor] = {}
+    for path, share in parts:
+        state, stated = read_state_dict(path)
+        for key in ("network", METADATA_KEY):
+            if stated.get(key) != metadata.get(key):
+                raise WeightsError(f"{path}: its {key} isn't that of {first}")
+        if entries_of(state) != entries_of(wanted):
+            raise WeightsError(f"{path}: its entries aren't those of {first}: another network")
+        for name, value in state.items():
+            if not torch.isfinite(value).all():
+                raise WeightsError(f"{path}: {name} holds values that are not finite")
+            if value.is_floating_point():
+                mean[name] = mean.get(name, 0) + share * value.float()
+            else:
+                mean.setdefault(name, value)
+    # Epoch, validation, calibration: true of the parts alone.
+    metadata = {key: metadata[key] for key in ("network", METADATA_KEY, "data") if key in metadata}
+    metadata["mean of"] = ", ".join(f"{share:g} {path.name}" for path, share in parts)
+    return mean, metadata
