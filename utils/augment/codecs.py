@@ -24,10 +24,21 @@ ROUNDING = np.float32(1 / 3)  # H.264 encoders round intra coefficients so: a de
 CHROMA_QP = (29, 30, 31, 32, 32, 33, 34, 34, 35, 35, 36, 36, 37, 37, 37, 38, 38, 38, 39, 39, 39, 39)
 
 
-def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """Through JPEG (4:2:0) and back: (H, W, 3) uint8 RGB, quality 1..100."""
-    data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+def jpeg(image: np.ndarray, quality: int, shift: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """Through JPEG (4:2:0) and back: (H, W, 3) uint8 RGB, quality 1..100.
+
+    shift: where the block grid starts, in y and x: the picture is drawn out by so many pixels meanwhile.
+    """
+    padded = cv2.copyMakeBorder(image, shift[0], 0, shift[1], 0, cv2.BORDER_REPLICATE)
+    data = cv2.imencode(".jpg", padded[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[shift[0] :, shift[1] :, ::-1])
+
+
+def h264(image: np.ndarray, crf: int, shift: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """Through x264 and back as a key frame: (H, W, 3) uint8 RGB, rate factor 0..51; shift as of `jpeg`."""
+    padded = cv2.copyMakeBorder(image, shift[0], 0, shift[1], 0, cv2.BORDER_REPLICATE)
+    coded = next(video_coded([padded], "libx264", crf))
+    return np.ascontiguousarray(coded[shift[0] :, shift[1] :])
 
 
 def h264_like(image: np.ndarray, qp: int, shift: tuple[int, int] = (0, 0)) -> np.ndarray:

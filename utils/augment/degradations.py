@@ -14,10 +14,10 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
 from utils.augment.codecs import BLOCK, h264_like, jpeg  # noqa: E402
+from utils.augment.effects import GAMMA, add_noise, shrink, stretch  # noqa: E402
 from utils.faces.align import continued  # noqa: E402
 
 Range = tuple[float, float]
-GAMMA = 2.2  # of video, about
 
 
 class ContinuePicture(A.ImageOnlyTransform):
@@ -140,8 +140,8 @@ class Exposure(A.ImageOnlyTransform):
         level = 255 * light ** (1 / GAMMA)
         # A Poisson count has the deviation sqrt(n); seen through the gamma curve: times its slope.
         spread = np.sqrt(light / electrons) * level / (GAMMA * light)
-        noisy = cv2.LUT(img, level.astype(np.float32)) + noise * cv2.LUT(img, spread.astype(np.float32))
-        return noisy.round().clip(0, 255).astype(np.uint8)
+        bright = cv2.LUT(img, level.astype(np.float32))
+        return add_noise(bright, noise * cv2.LUT(img, spread.astype(np.float32)))
 
 
 class ColourCast(A.ImageOnlyTransform):
@@ -203,15 +203,6 @@ class Recompression(A.ImageOnlyTransform):
         }
 
     def apply(self, img: np.ndarray, is_jpeg: bool, quality: int, qp: int, by: float, shift, **params):
-        height, width = img.shape[:2]
-        if by < 1:
-            size = max(round(width * by), 1), max(round(height * by), 1)
-            img = cv2.resize(img, size, interpolation=cv2.INTER_AREA)
-        if is_jpeg:
-            padded = cv2.copyMakeBorder(img, shift[0], 0, shift[1], 0, cv2.BORDER_REPLICATE)
-            img = jpeg(padded, quality)[shift[0] :, shift[1] :]
-        else:
-            img = h264_like(img, qp, shift)
-        if by < 1:
-            return cv2.resize(img, (width, height), interpolation=cv2.INTER_LINEAR)
-        return np.ascontiguousarray(img)
+        small = shrink(img, by) if by < 1 else img
+        coded = jpeg(small, quality, shift) if is_jpeg else h264_like(small, qp, shift)
+        return stretch(coded, img.shape[:2]) if by < 1 else coded

@@ -16,6 +16,7 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
 from utils.augment.codecs import DECODERS, video_coded  # noqa: E402
+from utils.augment.effects import add_noise, shrink, stretch  # noqa: E402
 
 Range = tuple[float, float]
 GRID = 16  # the side of a macroblock
@@ -60,10 +61,7 @@ class Filmed(A.ImageOnlyTransform):
         self, img: np.ndarray, encoder: str, quality: int, by: float, shift, before: int, step, ellipse,
         is_still: bool, noise: float, seed: int, **params,
     ) -> np.ndarray:  # fmt: skip
-        height, width = img.shape[:2]
-        small = cv2.resize(
-            img, (max(round(width * by), GRID), max(round(height * by), GRID)), interpolation=cv2.INTER_AREA
-        )
+        small = shrink(img, by, least=GRID)
         rows, columns = small.shape[:2]
         top, left = shift
         bottom, right = -(rows + top) % GRID, -(columns + left) % GRID
@@ -72,12 +70,11 @@ class Filmed(A.ImageOnlyTransform):
         draw = np.random.default_rng(seed)
         clip = []
         for ago in range(before, -1, -1):
-            frame = moved(small, share, [ago * by_axis for by_axis in step]).astype(np.float32)
-            frame += draw.standard_normal(frame.shape, dtype=np.float32) * np.float32(noise)
-            clip.append(frame.round().clip(0, 255).astype(np.uint8))
+            frame = moved(small, share, [ago * by_axis for by_axis in step])
+            grains = draw.standard_normal(frame.shape, dtype=np.float32) * np.float32(noise)
+            clip.append(add_noise(frame, grains))
         *_, last = video_coded(clip, encoder, quality)
-        coded = last[top : top + rows, left : left + columns]
-        return cv2.resize(coded, (width, height), interpolation=cv2.INTER_LINEAR)
+        return stretch(last[top : top + rows, left : left + columns], img.shape[:2])
 
 
 def face_share(size: tuple[int, int], ellipse: Sequence[float]) -> np.ndarray:

@@ -14,6 +14,8 @@ import albumentations as A  # noqa: E402
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
+from utils.augment.effects import add_noise, down_up  # noqa: E402
+
 
 class AdditiveNoise(A.ImageOnlyTransform):
     """Normal noise in grey levels; sigma, or with `of_variance` its square, uniform in a range.
@@ -34,7 +36,7 @@ class AdditiveNoise(A.ImageOnlyTransform):
         return {"noise": self.random_generator.standard_normal(size, dtype=np.float32) * sigma}
 
     def apply(self, img: np.ndarray, noise: np.ndarray, **params) -> np.ndarray:
-        return (img + noise).round().clip(0, 255).astype(np.uint8)
+        return add_noise(img, noise)
 
 
 class GaussianBlur(A.ImageOnlyTransform):
@@ -152,6 +154,4 @@ class Rescale(A.ImageOnlyTransform):
         return {"by": draw.uniform(*self.factor), "down": draw.choice(self.DOWN), "up": draw.choice(self.UP)}
 
     def apply(self, img: np.ndarray, by: float, down: int, up: int, **params) -> np.ndarray:
-        height, width = img.shape[:2]
-        small = cv2.resize(img, (max(round(width * by), 1), max(round(height * by), 1)), interpolation=down)
-        return cv2.resize(small, (width, height), interpolation=up)
+        return down_up(img, by, down, up)

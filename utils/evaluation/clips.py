@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
-from utils.augment.codecs import h264_like, jpeg, video_coded
+from utils.augment.codecs import jpeg, video_coded
+from utils.augment.effects import darken, shrink
 from utils.core.config import ROOT
 from utils.core.errors import DataError, MediaError, WeightsError
 from utils.evaluation.sample_clips import REAL_CLIPS, frame_rate, package_file, write_video
@@ -39,28 +39,15 @@ def in_rgb(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Frame], Fram
     return lambda frame: change(frame[..., ::-1])[..., ::-1]
 
 
-def scaled(frame: Frame, by: float) -> Frame:
-    """The frame at a share of its size, never below 32 pixels."""
-    size = [max(round(side * by), 32) for side in frame.shape[1::-1]]
-    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-
-
-def darker(frame: Frame, factor: float) -> Frame:
-    """A share of the linear light (gamma 2.2)."""
-    return (frame * np.float32(factor ** (1 / 2.2))).round().astype(np.uint8)
-
-
 # What is done to each frame by itself.
 CHANGES: dict[str, Callable[[Frame], Frame]] = {
     "plain": lambda frame: frame,
     "jpeg 50": in_rgb(lambda image: jpeg(image, 50)),
     "jpeg 20": in_rgb(lambda image: jpeg(image, 20)),
-    "h264-like 32": in_rgb(lambda image: h264_like(image, 32)),
-    "h264-like 38": in_rgb(lambda image: h264_like(image, 38)),
-    "half size": lambda frame: scaled(frame, 0.5),
-    "quarter size": lambda frame: scaled(frame, 0.25),
-    "1/4 of the light": lambda frame: darker(frame, 0.25),
-    "1/10 of the light": lambda frame: darker(frame, 0.1),
+    "half size": lambda frame: shrink(frame, 0.5, least=32),
+    "quarter size": lambda frame: shrink(frame, 0.25, least=32),
+    "1/4 of the light": lambda frame: darken(frame, 0.25),
+    "1/10 of the light": lambda frame: darken(frame, 0.1),
 }
 # What is done to the clip, from its first frame on: real H.264 of these rate factors, and OpenCV's MPEG-4.
 H264 = {"h264 32": 32, "h264 38": 38}

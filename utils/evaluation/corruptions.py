@@ -2,7 +2,7 @@
 
 All take an aligned face, uint8 RGB (320, 320, 3), to the same, and draw from a generator of the caller's, the
 same for every strength: a stronger one is the same damage, more of it. The eyes are 75 pixels apart. They are
-what the robustness table of the model card is made with; training has its own (`degradations`).
+what the robustness table of the model card is made with; the effects are those of utils/augment.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from utils.augment.codecs import BLOCK, h264_like, jpeg
+from utils.augment import effects
+from utils.augment.codecs import BLOCK, h264, jpeg
 
 EYE_DISTANCE = 75  # pixels, in an aligned face
 FACE_BOX = (90, 100, 230, 268)  # x1, y1, x2, y2: where the face is
@@ -38,64 +39,21 @@ class Corruption:
         return self.label.format(f"{self.strengths[level]:g}")
 
 
-def to_jpeg(face: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
-    """JPEG with its blocks anywhere."""
+def anywhere(rng: np.random.Generator) -> tuple[int, int]:
+    """Where a grid of blocks starts, in y and x."""
     y, x = (int(n) for n in rng.integers(0, BLOCK, 2))
-    padded = cv2.copyMakeBorder(face, y, 0, x, 0, cv2.BORDER_REPLICATE)
-    return np.ascontiguousarray(jpeg(padded, round(quality))[y:, x:])
-
-
-def to_h264(face: np.ndarray, qp: float, rng: np.random.Generator) -> np.ndarray:
-    """A model of an H.264 intra frame (utils/augment/codecs.py), its blocks anywhere."""
-    y, x = (int(n) for n in rng.integers(0, BLOCK, 2))
-    return h264_like(face, round(qp), (y, x))
-
-
-def blur(face: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian."""
-    return cv2.GaussianBlur(face, (0, 0), sigma)
-
-
-def motion_blur(face: np.ndarray, length: float, rng: np.random.Generator) -> np.ndarray:
-    """Mean along a line of so many pixels in a random direction."""
-    angle, size = rng.uniform(0, np.pi), 2 * round(length / 2) + 1
-    kernel = np.zeros((size, size), np.float32)
-    reach = length / 2 * np.array([np.cos(angle), np.sin(angle)])
-    centre = np.array([size // 2, size // 2])
-    start, end = (tuple(int(n) for n in np.round(centre + sign * reach)) for sign in (-1, 1))
-    cv2.line(kernel, start, end, 1.0)
-    return cv2.filter2D(face, -1, kernel / kernel.sum())
-
-
-def noise(face: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Normal, of each channel its own, in grey levels."""
-    grains = rng.standard_normal(face.shape, dtype=np.float32)
-    return (face + np.float32(sigma) * grains).round().clip(0, 255).astype(np.uint8)
-
-
-def rescale(face: np.ndarray, by: float, rng: np.random.Generator) -> np.ndarray:
-    """Down to a share of the size and up again."""
-    side = max(round(face.shape[0] * by), 1)
-    small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, face.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return y, x
 
 
 def small_face(face: np.ndarray, eyes: float, rng: np.random.Generator) -> np.ndarray:
     """As cut from a frame in which the eyes are so many pixels apart, and compressed there (JPEG 75)."""
-    side = max(round(face.shape[0] * eyes / EYE_DISTANCE), BLOCK)
-    small = jpeg(cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA), 75)
-    return cv2.resize(small, face.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def darken(face: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """A share of the linear light (gamma 2.2)."""
-    return (face * np.float32(factor ** (1 / 2.2))).round().astype(np.uint8)
+    small = jpeg(effects.shrink(face, eyes / EYE_DISTANCE, least=BLOCK), 75)
+    return effects.stretch(small, face.shape[:2])
 
 
 def flatten(face: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
     """Less contrast about the face's mean, as through haze; black beyond the picture changes with it."""
-    mean = np.float32(face[100:268, 76:244].mean())
-    return ((face - mean) * np.float32(factor) + mean).round().clip(0, 255).astype(np.uint8)
+    return effects.flatten(face, factor, face[100:268, 76:244].mean())
 
 
 def occlude(face: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -123,15 +81,28 @@ def cut_off(face: np.ndarray, share: float, rng: np.random.Generator) -> np.ndar
 
 
 CORRUPTIONS = {
-    "jpeg": Corruption("JPEG quality {}", (75, 50, 25), to_jpeg),
-    "h264": Corruption("H.264-like, quantiser {}", (26, 32, 38), to_h264),
-    "rescale": Corruption("{} of the size and up again", (0.5, 0.35, 0.25), rescale),
+    "jpeg": Corruption(
+        "JPEG quality {}", (75, 50, 25), lambda face, quality, rng: jpeg(face, round(quality), anywhere(rng))
+    ),
+    "h264": Corruption(
+        "H.264, rate factor {}", (26, 32, 38), lambda face, crf, rng: h264(face, round(crf), anywhere(rng))
+    ),
+    "rescale": Corruption(
+        "{} of the size and up again", (0.5, 0.35, 0.25), lambda face, by, rng: effects.down_up(face, by)
+    ),
     "small": Corruption("small face, eyes {} pixels apart", (40, 25, 15), small_face),
-    "blur": Corruption("blur, sigma {} pixels", (1, 2, 4), blur),
-    "motion": Corruption("motion blur, {} pixels", (5, 9, 15), motion_blur),
-    "noise": Corruption("noise, {} grey levels", (5, 10, 20), noise),
-    "dark": Corruption("{} of the light", (0.5, 0.25, 0.1), darken),
+    "blur": Corruption(
+        "blur, sigma {} pixels", (1, 2, 4), lambda face, sigma, rng: effects.gaussian(face, sigma)
+    ),
+    "motion": Corruption(
+        "motion blur, {} pixels", (5, 9, 15),
+        lambda face, length, rng: effects.motion_blur(face, length, rng.uniform(0, np.pi)),
+    ),
+    "noise": Corruption("noise, {} grey levels", (5, 10, 20), effects.normal_noise),
+    "dark": Corruption(
+        "{} of the light", (0.5, 0.25, 0.1), lambda face, factor, rng: effects.darken(face, factor)
+    ),
     "contrast": Corruption("{} of the contrast", (0.7, 0.45, 0.25), flatten),
     "occlusion": Corruption("{} of the face covered", (0.05, 0.12, 0.25), occlude),
     "cut": Corruption("{} of the face cut off", (0.05, 0.12, 0.2), cut_off),
-}
+}  # fmt: skip
