@@ -18,9 +18,8 @@ import cv2
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.clips import clip_set, stills
-from benchmarks.reference_procedure import classify, find_face, load_reference, read_frames
-from benchmarks.settings import SETTINGS, build_ours, bundled
+from benchmarks.inputs import SETTINGS, build_ours, bundled, clip_set, stills
+from benchmarks.reference import classify, find_face, load_reference, read_frames
 from benchmarks.speed import run_extractor
 from benchmarks.timing import Row, say
 from utils.data.crops import FACES_FILE, Job, crop_name

