@@ -56,14 +56,14 @@ def submit(args: argparse.Namespace) -> int:
     from utils.scoring.config import SubmissionConfig
     from utils.scoring.record import Record, fingerprint
     from utils.scoring.scorer import BUNDLED, build, score_media
-    from utils.scoring.submission import check_output
+    from utils.scoring.submission import check_submission_path
 
     config = load_config(args.config or BUNDLED, SubmissionConfig, args.overrides)
     if args.config is None:
         print("no --config given: submission-conf/bundled.py, the weights that this repository ships")
     print(describe(config))
     names, order, missing = choose_files(args.input, args.sample_submission)
-    check_output(args.output, args.sample_submission)
+    check_submission_path(args.output, args.sample_submission)
     record = Record(args.output, fingerprint(config))
     results = recall(record, names) if args.resume else {}
     todo = [path for path in names if path not in results]

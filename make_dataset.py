@@ -104,7 +104,7 @@ def read_config(args: argparse.Namespace):
     return config
 
 
-class Progress:
+class FilesBar:
     """A bar on standard error, and a line for each file that fails or comes up short."""
 
     def __init__(self, total: int):
@@ -119,30 +119,30 @@ class Progress:
         self.start = time.monotonic()
         self.told = [0, 0]
 
-    def __call__(self, tally) -> None:
-        for at, (kind, lines) in enumerate((("error", tally.failures), ("warning", tally.warnings))):
+    def __call__(self, done) -> None:
+        for at, (kind, lines) in enumerate((("error", done.failures), ("warning", done.warnings))):
             for path, reason in lines[self.told[at] :]:
                 self.bar.write(f"{kind}: {path}: {reason}", file=sys.stderr)
             self.told[at] = len(lines)
-        rate = tally.frames / max(time.monotonic() - self.start, 1e-3)
-        self.bar.set_postfix_str(f"{tally.crops} crops, {rate:.1f} frames/s", refresh=False)
-        self.bar.update(max(0, tally.videos + len(tally.failures) + tally.part - self.bar.n))
+        rate = done.frames / max(time.monotonic() - self.start, 1e-3)
+        self.bar.set_postfix_str(f"{done.crops} crops, {rate:.1f} frames/s", refresh=False)
+        self.bar.update(max(0, done.videos + len(done.failures) + done.part - self.bar.n))
 
     def close(self) -> None:
         self.bar.close()
 
 
-def summarise(tally, complete: int, seconds: float) -> None:
-    rate = tally.frames / max(seconds, 1e-3)
-    print(f"{tally.videos} done, {complete} skipped because complete, {len(tally.failures)} failed")
+def summarise(done, complete: int, seconds: float) -> None:
+    rate = done.frames / max(seconds, 1e-3)
+    print(f"{done.videos} done, {complete} skipped because complete, {len(done.failures)} failed")
     print(
-        f"{tally.crops} crops of {tally.frames} frames in {seconds:.1f} s ({rate:.1f} frames/s); "
-        f"{tally.without_face} without a face, {len(tally.warnings)} cut short"
+        f"{done.crops} crops of {done.frames} frames in {seconds:.1f} s ({rate:.1f} frames/s); "
+        f"{len(done.faceless)} without a face, {len(done.warnings)} cut short"
     )
-    for path, reason in tally.failures[:SHOWN_FAILURES]:
+    for path, reason in done.failures[:SHOWN_FAILURES]:
         print(f"  failed: {path}: {reason}")
-    if len(tally.failures) > SHOWN_FAILURES:
-        print(f"  and {len(tally.failures) - SHOWN_FAILURES} more; each is named above")
+    if len(done.failures) > SHOWN_FAILURES:
+        print(f"  and {len(done.failures) - SHOWN_FAILURES} more; each is named above")
 
 
 def extract(args: argparse.Namespace) -> int:
@@ -171,24 +171,25 @@ def extract(args: argparse.Namespace) -> int:
     detector = detector_of(config, pick_device(args.device))
     cv2.setNumThreads(1)  # the pool of writers is the parallelism
     extractor = Extractor(detector, settings, args.workers, config.batch_size)
-    progress = Progress(len(jobs))
+    progress = FilesBar(len(jobs))
     try:
         extractor.run(jobs, progress)
     except BaseException:  # Ctrl-C, the disk, memory: passed on, after what can be said of it here
         progress.close()
-        done = f"{extractor.tally.videos + complete} of {len(files)}"
+        done = f"{extractor.done.videos + complete} of {len(files)}"
         print(f"stopped: {done} are complete; the same command goes on from there", file=sys.stderr)
         raise
     progress.close()
-    extractor.tally.failures[:0] = refused
-    summarise(extractor.tally, complete, time.monotonic() - progress.start)
-    return 0 if extractor.tally.videos or complete else 1
+    extractor.done.failures[:0] = refused
+    summarise(extractor.done, complete, time.monotonic() - progress.start)
+    return 0 if extractor.done.videos or complete else 1
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    return run(lambda: extract(args), relief="try a smaller batch_size=..., or fewer --workers")
+    advice = "try a smaller batch_size=..., detect_size=640, or fewer --workers"
+    return run(lambda: extract(args), memory_advice=advice)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     picture = arguments.show_batch
     if picture is not None and picture.suffix.lower() != ".png":
         parser.error(f"--show-batch {picture}: must end in .png")
-    return run(lambda: train(arguments.config, arguments.overrides, picture), relief=SMALLER_BATCH)
+    return run(lambda: train(arguments.config, arguments.overrides, picture), memory_advice=SMALLER_BATCH)
 
 
 def train(config_path: Path, overrides: list[str], picture: Path | None) -> int:

@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path, help="config file, such as xception-conf.py")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
     arguments = parser.parse_args(argv)
-    return run(lambda: train(arguments.config, arguments.overrides), relief=SMALLER_BATCH)
+    return run(lambda: train(arguments.config, arguments.overrides), memory_advice=SMALLER_BATCH)
 
 
 def train(config_path: Path, overrides: list[str]) -> int:

@@ -108,11 +108,11 @@ def run_extractor(config: SubmissionConfig, detector: FaceDetector, jobs: list[J
     cv2.setNumThreads(1)
     try:
         extractor = Extractor(detector, extraction_settings(config, every), 2, config.batch_size)
-        tally = extractor.run(jobs, lambda tally: None)
+        done = extractor.run(jobs, lambda done: None)
     finally:
         cv2.setNumThreads(threads)
-    if tally.failures:
-        raise AssertionError(f"{tally.failures[0]}")
+    if done.failures:
+        raise AssertionError(f"{done.failures[0]}")
 
 
 def extraction_settings(config: SubmissionConfig, every: int) -> Settings:

@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from utils.core.console import run
 
-    return run(lambda: calibrate(arguments), relief="try a smaller --batch-size")
+    return run(lambda: calibrate(arguments), memory_advice="try a smaller --batch-size")
 
 
 def calibrate(arguments: argparse.Namespace) -> int:

@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         check_report(arguments.output)
         return give_report(arguments.output, command, *measure(arguments))
 
-    return run(work, relief=SMALLER_BATCH)
+    return run(work, memory_advice=SMALLER_BATCH)
 
 
 def measure(arguments: argparse.Namespace) -> tuple[str, dict]:

@@ -51,7 +51,7 @@ def test_a_defect_keeps_its_traceback(error):
 
 
 def test_who_has_no_batch_is_not_told_to_make_it_smaller(capsys):
-    assert run(raising(MemoryError())) == run(raising(MemoryError()), relief=SMALLER_BATCH) == 1
+    assert run(raising(MemoryError())) == run(raising(MemoryError()), memory_advice=SMALLER_BATCH) == 1
     plain, batch = capsys.readouterr().err.splitlines()
     assert "batch" not in plain and batch == "error: memory ran out; try a smaller batch_size=..."
 

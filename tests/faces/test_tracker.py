@@ -9,7 +9,15 @@ from utils.evaluation.sample_clips import package_file
 from utils.faces import tracker as tracking
 from utils.faces.align import similarity
 from utils.faces.detector import Face, FaceDetector, build_detector
-from utils.faces.tracker import LOOK_EVERY, FaceTracker, Track, counts, detector_of, is_due, window_around
+from utils.faces.tracker import (
+    LOOK_EVERY,
+    FaceTracker,
+    Track,
+    detector_of,
+    is_due,
+    is_same_face,
+    window_around,
+)
 from utils.faces.video import FrameReader
 from utils.scoring.config import SubmissionConfig
 
@@ -242,7 +250,7 @@ def test_a_box_counts_if_it_is_like_the_last_and_clear_of_the_windows_edge():
     near, window = np.array([200.0, 200, 300, 330]), (96, 96, 416, 448)
 
     def verdict(*box, height=1000, width=1000):
-        return counts(np.array(box, float), near, window, height, width)
+        return is_same_face(np.array(box, float), near, window, height, width)
 
     assert verdict(210, 190, 310, 320)
     assert not verdict(200, 200, 400, 460) and not verdict(240, 240, 290, 310)  # larger, smaller

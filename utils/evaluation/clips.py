@@ -9,26 +9,27 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pandas as pd
 
-from utils.augment.codecs import jpeg, video_coded
+from utils.augment.codecs import jpeg
 from utils.augment.effects import darken, shrink
 from utils.core.config import ROOT
 from utils.core.errors import DataError, MediaError, WeightsError
 from utils.evaluation.sample_clips import REAL_CLIPS, frame_rate, package_file, write_video
-from utils.faces.align import align_face
-from utils.faces.detector import FaceDetector
-from utils.faces.tracker import FaceTracker, Track
+from utils.faces.prefetch import Frames
+from utils.faces.stream import Clip, Detector, face_stream
 from utils.faces.video import FrameReader
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import NOT_FINITE, Ensemble
 
-FRAMES_AT_ONCE = 8
 LABELS = "labels.csv"
 
 Frame = np.ndarray  # (H, W, 3) uint8 BGR
@@ -36,7 +37,7 @@ Frame = np.ndarray  # (H, W, 3) uint8 BGR
 
 def in_rgb(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Frame], Frame]:
     """A change of RGB pictures as one of BGR frames."""
-    return lambda frame: change(frame[..., ::-1])[..., ::-1]
+    return lambda frame: np.ascontiguousarray(change(frame[..., ::-1])[..., ::-1])
 
 
 # What is done to each frame by itself.
@@ -113,56 +114,58 @@ def check_readable(clips: Iterable[LabelledClip]) -> None:
             raise DataError(f"{clip.path}: {error}") from None
 
 
-def face_scores(
-    frames: Iterable[Frame], detector: FaceDetector | FaceTracker, ensemble: Ensemble, limit: int
-) -> np.ndarray:
+def face_scores(frames: Frames, detector: Detector, ensemble: Ensemble, limit: int) -> np.ndarray:
     """p(fake) (N,) of the largest face of each frame that has one, N at most `limit`.
 
-    WeightsError where a probability isn't finite.
+    frames: (number, frame) pairs, as of a `FrameReader`. MediaError where none can be read, WeightsError
+    where a probability isn't finite.
     """
-    frames, scores, track = iter(frames), [], Track()
-    while len(scores) < limit:
-        chunk = list(islice(frames, FRAMES_AT_ONCE))
-        if not chunk:
-            break
-        chunk = [np.ascontiguousarray(frame) for frame in chunk]
-        found = zip(chunk, detector.detect(chunk, [track] * len(chunk)), strict=True)
-        crops = [align_face(frame, face.landmarks) for frame, face in found if face is not None]
-        crops = [crop[..., ::-1] for crop in crops if crop is not None]
-        if crops:
-            scores.extend(ensemble.predict(np.stack(crops)).tolist())
+    crops = []
+    with closing(face_stream([Clip(frames)], detector, limit)) as stream:
+        for step in stream:
+            crops += [found.crop[..., ::-1] for _, found in step.faces]  # BGR -> RGB
+            for clip in step.ended:
+                if clip.failure is not None:
+                    raise MediaError(clip.failure)
+    scores = ensemble.predict(np.stack(crops)) if crops else np.zeros(0)
     if not np.isfinite(scores).all():
         raise WeightsError(NOT_FINITE)
-    return np.array(scores[:limit])
+    return scores
 
 
-def every(frames: Iterable[Frame], stride: int) -> Iterator[Frame]:
-    """The frames stride-1, 2*stride-1, ... or, of fewer, the last: as `FrameReader` chooses."""
-    count, frame = 0, None
-    for count, frame in enumerate(frames, 1):
-        if count % stride == 0:
-            yield frame
-    if 0 < count < stride:
-        yield frame
+def variant_frames(path: Path, variant: str, config: SubmissionConfig) -> Iterator[tuple[int, Frame]]:
+    """The frames that the config looks at, with their numbers, of one variant of a clip.
 
-
-def variant_frames(path: Path, variant: str, config: SubmissionConfig) -> Iterator[Frame]:
-    """The frames that the config looks at, of one variant of a clip. Raises MediaError, DataError."""
+    Raises MediaError, DataError.
+    """
     if variant in CHANGES:
-        for _, frame in FrameReader(path, every=config.frame_stride):
-            yield CHANGES[variant](frame)
+        for index, frame in FrameReader(path, every=config.frame_stride):
+            yield index, CHANGES[variant](frame)
         return
-    needed = config.frame_stride * config.face_limit
-    start = (frame for _, frame in islice(FrameReader(path), needed))
-    if variant in H264:
-        coded = video_coded((frame[..., ::-1] for frame in start), "libx264", H264[variant])
-        yield from every((frame[..., ::-1] for frame in coded), config.frame_stride)
-        return
+    start = (frame for _, frame in islice(FrameReader(path), config.frame_stride * config.face_limit))
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "clip.mp4")
-        write_video(start, copy, frame_rate(path))
-        for _, frame in FrameReader(copy, every=config.frame_stride):
-            yield frame
+        if variant in H264:
+            write_h264(start, copy, H264[variant])
+        else:
+            write_video(start, copy, frame_rate(path))
+        yield from FrameReader(copy, every=config.frame_stride)
+
+
+def write_h264(frames: Iterable[Frame], path: Path, rate_factor: int) -> None:
+    """Write frames of one size as `video_coded` codes them, odd sides a pixel longer."""
+    with av.open(str(path), "w") as container:
+        stream = None
+        for frame in frames:
+            height, width = frame.shape[:2]
+            even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+            if stream is None:
+                options = {"preset": "veryfast", "tune": "zerolatency", "crf": str(rate_factor)}
+                stream = container.add_stream("libx264", rate=25, options=options)
+                stream.height, stream.width, stream.pix_fmt = *even.shape[:2], "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="bgr24")))
+        if stream is not None:
+            container.mux(stream.encode(None))
 
 
 def clip_figures(scores: np.ndarray, label: int) -> dict[str, float | int | None]:

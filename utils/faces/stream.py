@@ -1,81 +1,83 @@
-"""Generators that run ahead in threads of their own: decoding beside inference."""
+"""The one road from videos to faces: decode -> detect -> align, for scoring, extraction and measuring alike.
+
+    with closing(face_stream([Clip(FrameReader("a.mp4"))], detector, limit=25)) as stream:
+        for step in stream:
+            for clip, found in step.faces: ...       # found.index, found.face, found.crop
+            for clip in step.ended: ...              # clip.failure, clip.warning, clip.looked_at
+
+Threads decode frames of one or several clips; the caller's thread alone owns the device and detects, and
+aligns on the CPU. Frames of one (height, width) go to the detector together, whichever clips they are of.
+
+With a limit of faces a clip is asked for as many frames as it may need, if each holds a face, and for more
+only once some have turned out not to. So a decoder reads nothing that isn't needed, and goes on to the next
+clip in the meantime. Memory depends on `Limits`, not on the length, the size or the number of the clips.
+"""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.faces.align import align_face
+from utils.faces.detector import Face, FaceDetector
+from utils.faces.prefetch import Clip, Limits, Prefetch, limits_for
+from utils.faces.tracker import FaceTracker
+
+Detector = FaceDetector | FaceTracker
 
 
-class Shared:
-    """An iterator that several threads take from."""
+@dataclass(frozen=True, eq=False)
+class FoundFace:
+    """The largest face of a frame. index: the frame's number; crop: (320, 320, 3) uint8 BGR, aligned."""
 
-    def __init__(self, items: Iterable):
-        self._items = iter(items)
-        self._lock = threading.Lock()
-
-    def __iter__(self) -> Shared:
-        return self
-
-    def __next__(self):
-        with self._lock:
-            return next(self._items)
+    index: int
+    face: Face
+    crop: np.ndarray
 
 
-class Prefetch:
-    """Runs generators in a thread each, at most `depth` items ahead; a context manager, iterated once.
+@dataclass
+class Step:
+    """What one batch of frames brought.
 
-    The items of one generator come in its order; those of several are mixed as they come.
+    begun: clips of which this step or one to come is the first, in their order. searched: the clip of each
+    frame. faces: in the order of their frames for each clip. ended: clips that no more is to come of.
     """
 
-    _END = object()
+    begun: list[Clip]
+    searched: list[Clip]
+    faces: list[tuple[Clip, FoundFace]]
+    ended: list[Clip]
 
-    def __init__(self, generators: Sequence[Iterator], depth: int):
-        self._queue: queue.Queue = queue.Queue(depth)
-        self._stop = threading.Event()
-        self._error: BaseException | None = None
-        self._threads = [
-            threading.Thread(target=self._run, args=(items,), name="decoder", daemon=True)
-            for items in generators
-        ]
 
-    def _run(self, generator: Iterator) -> None:
-        try:
-            with closing(generator) as items:
-                for item in items:
-                    if not self._put(item):
-                        return
-        except BaseException as error:  # raised again where the items are used
-            self._error = error
-        self._put(self._END)
+def face_stream(
+    clips: Iterable[Clip], detector: Detector, limit: int | None = None, limits: Limits | None = None
+) -> Iterator[Step]:
+    """The faces of each clip, the first `limit` of them or all; clips side by side, each in its own order.
 
-    def _put(self, item: object) -> bool:
-        while not self._stop.is_set():
-            try:
-                self._queue.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
+    What can't be read ends with a `failure`; a decoder that gives up later leaves a `warning`, and the faces
+    so far. Close the iterator, or use it up, so that its threads end. Passes on whatever else is raised while
+    decoding and detecting.
+    """
+    with Prefetch(clips, limit, limits or limits_for(detector.device)) as prefetch:
+        while (batch := prefetch.take()) is not None:
+            faces, searched = _find(batch, detector), [clip for clip, _, _ in batch]
+            del batch  # its frames needn't be kept while the caller works
+            begun, ended = prefetch.settle()
+            yield Step(begun, searched, faces, ended)
 
-    def __enter__(self) -> Prefetch:
-        for thread in self._threads:
-            thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def __iter__(self) -> Iterator:
-        running = len(self._threads)
-        while running:
-            item = self._queue.get()
-            if item is not self._END:
-                yield item
-                continue
-            running -= 1
-            if self._error is not None:
-                raise self._error
+def _find(batch: list[tuple[Clip, int, np.ndarray]], detector: Detector) -> list[tuple[Clip, FoundFace]]:
+    """Search frames and align the faces found; a face whose landmarks are degenerate counts as none."""
+    if not batch:
+        return []
+    faces = detector.detect([frame for _, _, frame in batch], [clip.track for clip, _, _ in batch])
+    found = []
+    for (clip, index, frame), face in zip(batch, faces, strict=True):
+        clip.looked_at += 1
+        crop = None if face is None else align_face(frame, face.landmarks)
+        if crop is not None:
+            clip.found += 1
+            found.append((clip, FoundFace(index, face, crop)))
+    return found

@@ -132,7 +132,7 @@ class FaceTracker:
             if face is not None:
                 corner = np.array(window[:2], np.float32)
                 face = Face(face.score, face.box + np.tile(corner, 2), face.landmarks + corner)
-                if counts(face.box, search.near, window, *search.frame.shape[:2]):
+                if is_same_face(face.box, search.near, window, *search.frame.shape[:2]):
                     search.face = face
 
 
@@ -163,7 +163,7 @@ def window_around(box: np.ndarray, height: int, width: int) -> tuple[int, int, i
     return x1, y1, x2, y2
 
 
-def counts(
+def is_same_face(
     box: np.ndarray, near: np.ndarray, window: tuple[int, int, int, int], height: int, width: int
 ) -> bool:
     """Whether a box found in a window around the box `near` can be taken for that of the same face."""

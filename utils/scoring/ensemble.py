@@ -65,23 +65,30 @@ class Ensemble:
             # channels_last computes the same, about twice as fast on a CPU.
             member.net.eval().to(self.device, memory_format=torch.channels_last)
 
-    @torch.inference_mode()
     def predict(self, faces: np.ndarray) -> np.ndarray:
         """(B, 320, 320, 3) uint8 aligned faces, RGB -> (B,) float64 probability in [0, 1] of being fake.
 
         A probability is NaN where a network overflowed (damaged weights, or "fp16" beyond its range).
         """
-        if len(faces) == 0:
-            return np.zeros(0)
-        pixels = to_device(np.ascontiguousarray(faces), self.device)  # (B, 320, 320, 3)
-        probability = self._mean_of_members(pixels)
-        if self.flip:
-            probability = (probability + self._mean_of_members(pixels.flip(2))) / 2
-        return probability.cpu().numpy()
+        return self.mean(self.predict_each(faces))
 
-    def _mean_of_members(self, pixels: Tensor) -> Tensor:
-        """(B, 320, 320, 3) uint8 -> (B,) float64, the members' weighted mean."""
-        return sum(member.weight * self._fake_probability(member, pixels) for member in self.members)
+    @torch.inference_mode()
+    def predict_each(self, faces: np.ndarray) -> np.ndarray:
+        """The probabilities of each network by itself: (B, 320, 320, 3) uint8, RGB -> (B, M) float64."""
+        if len(faces) == 0:
+            return np.zeros((0, len(self.members)))
+        pixels = to_device(np.ascontiguousarray(faces), self.device)  # (B, 320, 320, 3)
+        views = [pixels, pixels.flip(2)] if self.flip else [pixels]
+        columns = [
+            sum(self._fake_probability(member, view) for view in views) / len(views)
+            for member in self.members
+        ]
+        return torch.stack(columns, dim=1).cpu().numpy()
+
+    def mean(self, by_network: np.ndarray) -> np.ndarray:
+        """The weighted mean over the networks: (B, M) -> (B,)."""
+        columns = zip(self.members, by_network.T, strict=True)
+        return sum(member.weight * column for member, column in columns)
 
     def _fake_probability(self, member: Member, pixels: Tensor) -> Tensor:
         """(B, 320, 320, 3) uint8 -> (B,) float64, softmax of class 1 of one network."""

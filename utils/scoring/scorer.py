@@ -1,4 +1,4 @@
-"""From videos to probabilities: decode -> detect -> align -> batches of faces -> ensemble -> mean.
+"""From videos to probabilities: a stream of faces -> batches over clips -> ensemble -> mean over a clip.
 
     from utils.scoring.scorer import score
     table = score("clip.mp4")                                   # bundled weights
@@ -11,9 +11,7 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +19,11 @@ import numpy as np
 
 from utils.core.config import ROOT, load_config
 from utils.core.device import pick_device
-from utils.core.errors import MediaError, UserError
-from utils.faces.align import align_face
-from utils.faces.detector import FaceDetector
-from utils.faces.tracker import FaceTracker, Track, detector_of
-from utils.faces.video import IMAGE_SUFFIXES, FrameReader, find_media
-from utils.scoring.aggregate import UNDECIDED, Result
+from utils.core.errors import UserError
+from utils.faces.stream import Clip, Detector, Step, face_stream, limits_for
+from utils.faces.tracker import detector_of
+from utils.faces.video import FrameReader, find_media
+from utils.scoring.aggregate import FaceScores, Result
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import NOT_FINITE, Ensemble, build_ensemble
 from utils.scoring.submission import name_files
@@ -35,170 +32,54 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BUNDLED = ROOT / "submission-conf" / "bundled.py"
-# What is decoded and detected at once, so that memory depends on neither the video's length nor its size.
-FRAMES_AT_ONCE = 8
-PIXELS_AT_ONCE = 8 * 1080 * 1920
-IMAGES_AT_ONCE = 16
-VIDEOS_AT_ONCE = {"cpu": 1, "cuda": 4}  # decoded side by side: a GPU is faster than one thread decodes
-Detector = FaceDetector | FaceTracker
 
 
-@dataclass
-class _Clip:
-    """A video between detection and its score: how many faces it has, and what is known of them so far."""
+class _Batches:
+    """Faces of clips that come side by side, scored in batches that run across clips in the clips' order.
 
-    path: Path
-    faces: int = 0
-    reason: str = ""
-    warning: str = ""
-    probabilities: list[float] = field(default_factory=list)
-
-    @property
-    def complete(self) -> bool:
-        return len(self.probabilities) == self.faces
-
-    def result(self) -> Result:
-        if not self.faces:
-            return Result(self.path, UNDECIDED, 0, self.reason, self.warning)
-        mean = float(np.mean(self.probabilities))
-        if not np.isfinite(mean):
-            return Result(self.path, UNDECIDED, self.faces, NOT_FINITE, self.warning)
-        return Result(self.path, mean, self.faces, "", self.warning)
-
-
-def take(
-    frames: Iterator[tuple[int, np.ndarray]], count: int
-) -> tuple[list[np.ndarray], MediaError | None]:
-    """The next frames: `count` of them, fewer if they are large, none at the end of the video.
-
-    And what ended them, if the decoder gave up: the frames before it are good.
+    So what is in a batch depends on the clips alone, not on which of them was decoded first.
     """
-    chunk, pixels = [], 0
-    try:
-        for _, frame in frames:
-            chunk.append(frame)
-            pixels += frame.shape[0] * frame.shape[1]
-            if len(chunk) >= count or pixels >= PIXELS_AT_ONCE:
+
+    def __init__(self, ensemble: Ensemble, size: int):
+        self.ensemble, self.size = ensemble, size
+        self.clips: dict[Clip, FaceScores] = {}  # whose result is still to come, in their order
+        self.crops: dict[Clip, list[np.ndarray]] = {}  # of those that have to wait for their turn
+        self.faces: deque[tuple[FaceScores, np.ndarray]] = deque()  # whose turn it is
+
+    def take(self, step: Step) -> Iterator[Result]:
+        """Score what a step brought, as far as it fills batches; the results that are complete with them."""
+        for clip in step.begun:
+            self.clips[clip], self.crops[clip] = FaceScores(clip.source), []
+        for clip, found in step.faces:
+            self.crops[clip].append(found.crop[:, :, ::-1])  # BGR -> RGB
+        for clip in step.ended:
+            end(self.clips[clip], clip)
+        for clip in list(self.crops):
+            self.faces.extend((self.clips[clip], crop) for crop in self.crops[clip])
+            self.crops[clip].clear()
+            if self.clips[clip].expected is None:
                 break
-    except MediaError as error:
-        return chunk, error
-    return chunk, None
+            del self.crops[clip]
+        while len(self.faces) >= self.size:
+            self._score()
+        yield from self._complete()
 
+    def rest(self) -> Iterator[Result]:
+        """Score what is left, a last batch that need not be whole."""
+        while self.faces:
+            self._score()
+        yield from self._complete()
 
-def face_crops(reader: FrameReader, detector: Detector, limit: int) -> tuple[list[np.ndarray], int]:
-    """The first `limit` aligned faces of a video, and the number of frames that were looked at.
+    def _score(self) -> None:
+        batch = [self.faces.popleft() for _ in range(min(self.size, len(self.faces)))]
+        by_network = self.ensemble.predict_each(np.stack([crop for _, crop in batch]))
+        for (scores, _), mean, each in zip(batch, self.ensemble.mean(by_network), by_network, strict=True):
+            scores.add(mean, each)
 
-    Each is (320, 320, 3) uint8 RGB: the largest face of its frame; frames without a face don't count.
-    The next frames are decoded while these are detected; at most one is read that isn't needed.
-    Raises MediaError if nothing could be read; if the decoder gives up later, `reader.warning` says so.
-    """
-    crops: list[np.ndarray] = []
-    looked_at, track = 0, Track()
-    frames = iter(reader)
-    with ThreadPoolExecutor(max_workers=1) as decoder, ExitStack() as at_the_end:
-        # In the decoder's thread, after what it still reads: Ctrl-C can't close frames that are in use.
-        at_the_end.callback(decoder.submit, frames.close)
-        upcoming = decoder.submit(take, frames, min(FRAMES_AT_ONCE, limit))
-        while len(crops) < limit:
-            chunk, error = upcoming.result()
-            if error is not None:
-                if not looked_at and not chunk:
-                    raise error
-                reader.warning = str(error)
-            if not chunk:
-                break
-            missing = limit - len(crops) - len(chunk)  # if each frame of the chunk holds a face
-            upcoming = decoder.submit(take, frames, min(FRAMES_AT_ONCE, max(missing, 1)))
-            looked_at += len(chunk)
-            for frame, face in zip(chunk, detector.detect(chunk, [track] * len(chunk)), strict=True):
-                crop = None if face is None else align_face(frame, face.landmarks)
-                if crop is not None:
-                    crops.append(crop[:, :, ::-1])  # BGR -> RGB
-    return crops[:limit], looked_at
-
-
-def open_clip(path: Path, detector: Detector, config: SubmissionConfig) -> tuple[_Clip, list[np.ndarray]]:
-    """Read one video: its faces, or the reason why it can't be judged."""
-    reader = FrameReader(path, every=config.frame_stride)
-    try:
-        crops, looked_at = face_crops(reader, detector, config.face_limit)
-    except MediaError as error:
-        return _Clip(path, reason=str(error)), []
-    clip = _Clip(path, faces=len(crops), warning=reader.warning or "")
-    if not crops:
-        clip.reason = f"no face found in {looked_at} frame{'s' * (looked_at != 1)}"
-        if clip.warning:
-            clip.reason += f" ({clip.warning})"
-    return clip, crops
-
-
-def open_images(paths: Sequence[Path], detector: Detector) -> Iterator[tuple[_Clip, list[np.ndarray]]]:
-    """Read images, as `open_clip` does a video; they are detected together, large ones fewer at once."""
-    waiting: list[tuple[_Clip, np.ndarray | None]] = []
-    pixels = 0
-    for path in paths:
-        try:
-            [(_, frame)] = FrameReader(path)
-            waiting.append((_Clip(path, reason="no face found in 1 frame"), frame))
-            pixels += frame.shape[0] * frame.shape[1]
-        except MediaError as error:
-            waiting.append((_Clip(path, reason=str(error)), None))
-        if pixels >= PIXELS_AT_ONCE or path == paths[-1]:
-            faces = iter(detector.detect([frame for _, frame in waiting if frame is not None]))
-            for clip, frame in waiting:
-                face = None if frame is None else next(faces)
-                crop = None if face is None else align_face(frame, face.landmarks)
-                if crop is not None:
-                    clip.faces, clip.reason = 1, ""
-                yield clip, [] if crop is None else [crop[:, :, ::-1]]
-            waiting, pixels = [], 0
-
-
-def open_group(
-    paths: Sequence[Path], detector: Detector, config: SubmissionConfig
-) -> list[tuple[_Clip, list[np.ndarray]]]:
-    """Read one of `groups`: a video, or images."""
-    if paths[0].suffix.lower() in IMAGE_SUFFIXES:
-        return list(open_images(paths, detector))
-    return [open_clip(paths[0], detector, config)]
-
-
-def groups(files: Iterable[Path]) -> Iterator[list[Path]]:
-    """The files in their order: each video alone, images that follow each other together."""
-    images: list[Path] = []
-    for path in files:
-        is_image = path.suffix.lower() in IMAGE_SUFFIXES
-        if images and (not is_image or len(images) == IMAGES_AT_ONCE):
-            yield images
-            images = []
-        if is_image:
-            images.append(path)
-        else:
-            yield [path]
-    if images:
-        yield images
-
-
-def open_all(
-    files: Iterable[Path], detector: Detector, config: SubmissionConfig
-) -> Iterator[tuple[_Clip, list[np.ndarray]]]:
-    """Read all files, in their order, for a GPU some of them ahead in threads."""
-    at_once = VIDEOS_AT_ONCE.get(detector.device.type, 1)
-    if at_once == 1:
-        for group in groups(files):
-            yield from open_group(group, detector, config)
-        return
-    pool = ThreadPoolExecutor(at_once, thread_name_prefix="video")
-    try:
-        ahead: deque[Future] = deque()
-        for group in groups(files):
-            ahead.append(pool.submit(open_group, group, detector, config))
-            if len(ahead) > at_once:
-                yield from ahead.popleft().result()
-        while ahead:
-            yield from ahead.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    def _complete(self) -> Iterator[Result]:
+        while self.clips and (oldest := next(iter(self.clips.values()))).complete:
+            del self.clips[next(iter(self.clips))]
+            yield oldest.result(NOT_FINITE)
 
 
 def score_media(
@@ -209,26 +90,25 @@ def score_media(
     Faces go through the networks in batches of `config.batch_size` that run across videos. A video's score
     is the mean over its faces; one that can't be judged gets 0.5 and a reason, and never an exception.
     """
-    clips: deque[_Clip] = deque()  # in order, those whose result is still to come
-    faces: deque[tuple[_Clip, np.ndarray]] = deque()  # not scored yet
+    clips = (Clip(FrameReader(path, config.frame_stride), path) for path in files)
+    limits = limits_for(detector.device, config.batch_size)
+    batches = _Batches(ensemble, config.batch_size)
+    with closing(face_stream(clips, detector, config.face_limit, limits)) as stream:
+        for step in stream:
+            yield from batches.take(step)
+    yield from batches.rest()
 
-    def run_batch() -> None:
-        batch = [faces.popleft() for _ in range(min(config.batch_size, len(faces)))]
-        probabilities = ensemble.predict(np.stack([crop for _, crop in batch]))
-        for (clip, _), probability in zip(batch, probabilities, strict=True):
-            clip.probabilities.append(float(probability))
 
-    for clip, crops in open_all(files, detector, config):
-        clips.append(clip)
-        faces.extend((clip, crop) for crop in crops)
-        while len(faces) >= config.batch_size:
-            run_batch()
-        while clips and clips[0].complete:
-            yield clips.popleft().result()
-    while faces:
-        run_batch()
-    while clips:
-        yield clips.popleft().result()
+def end(scores: FaceScores, clip: Clip) -> None:
+    """Note what is known of a clip now that no more faces of it are to come."""
+    scores.expected = clip.found
+    scores.warning = clip.warning or ""
+    if clip.failure is not None:
+        scores.reason = clip.failure
+    elif not clip.found:
+        scores.reason = f"no face found in {clip.looked_at} frame{'s' * (clip.looked_at != 1)}"
+        if clip.warning:
+            scores.reason += f" ({clip.warning})"
 
 
 def score(

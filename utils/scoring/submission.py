@@ -81,7 +81,7 @@ def apply_sample(names: Mapping[Path, str], sample: Sequence[str]) -> tuple[dict
     return chosen, missing
 
 
-def check_output(output: Path, sample: Path | None = None) -> None:
+def check_submission_path(output: Path, sample: Path | None = None) -> None:
     """Find out before the long work whether `output` can be written; makes its folder.
 
     Raises ConfigError (not a .csv, a folder) and UserError (the folder can't be made or written to).
