@@ -1,18 +1,30 @@
+# make               this list
 # make setup         .venv with all packages (again only when a requirements file changes)
 # make demo          score real clips and a fake made from them; leaves demo/submission.csv
 # make test          the fast tests; make test-slow runs the long ones
 # make lint          ruff
 # make bench         speed, memory and agreement beside the published procedure; leaves bench.json
+# make tables        write the tables of README and docs anew, from external/results
 # make weights-check which weights are here, whole, and loadable
 # Another Python: make setup PYTHON=python3.12 (says so if .venv is of another one)
+# Without CUDA:   make setup CPU=1 (see docs/setup.md)
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 STAMP := $(VENV)/.setup-done
 REQUIREMENTS := requirements.txt requirements-dev.txt requirements-nodeps.txt
+# CPU=1: torch without CUDA, from the package index that TORCH_INDEX names, else the one that PYTHON has.
+CPU ?=
+TORCH_INDEX ?=
+TORCH = $$(grep -hE '^torch(vision)?[<>=]' requirements.txt requirements-dev.txt)
+HAS_CPU_TORCH = $(PYTHON) -c 'import sys, torch; sys.exit(torch.version.cuda is not None)' 2>/dev/null
 
-.PHONY: setup demo test test-slow lint bench weights-check same-python
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint bench tables weights-check same-python
+
+help:
+	@sed -n '/^#/!q; s/^# //p' Makefile
 
 setup: $(STAMP)
 
@@ -26,7 +38,7 @@ endif
 
 # Both OpenCV packages fill the folder cv2 and pip installs them in no promised order. With
 # opencv-python on top, `import cv2` needs the system's libGL, which servers and containers lack; so the
-# headless one, of the same version, is laid over it last.
+# headless one, of the same version, is laid over it last. With CPU=1 torch comes first and then stays as it is.
 $(STAMP): $(REQUIREMENTS) | same-python
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "error: $(PYTHON) is not on PATH; install Python 3.10 or newer, or run: make setup PYTHON=/path/to/python3" >&2; exit 1; }
@@ -34,8 +46,17 @@ $(STAMP): $(REQUIREMENTS) | same-python
 	  echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1), but 3.10 or newer is needed; run: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "error: $(PYTHON) has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+ifeq ($(CPU),)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -r requirements.txt -r requirements-dev.txt
+else
+	@test -n "$(TORCH_INDEX)" || $(HAS_CPU_TORCH) || { \
+	  echo "error: CPU=1 needs TORCH_INDEX=ADDRESS of PyTorch's CPU packages, or a PYTHON that has torch without CUDA; see docs/setup.md" >&2; exit 1; }
+	$(PYTHON) -m venv $(if $(TORCH_INDEX),,--system-site-packages) $(VENV)
+	$(if $(TORCH_INDEX),$(PIP) install --index-url "$(TORCH_INDEX)" $(TORCH))
+	$(PIP) list --format=freeze | grep -E '^torch(vision)?=' >$(VENV)/torch.txt
+	$(PIP) install --use-pep517 -c $(VENV)/torch.txt -r requirements.txt -r requirements-dev.txt
+endif
 	$(PIP) install --no-deps --ignore-requires-python -r requirements-nodeps.txt
 	$(PIP) install --no-deps --force-reinstall $$(grep '^opencv-python-headless' requirements.txt)
 	@$(PY) -c 'import cv2, torch; print(f"ready: torch {torch.__version__}, OpenCV {cv2.__version__}")'
@@ -57,6 +78,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(PY) benchmarks/bench.py --output bench.json
+
+tables: $(STAMP)
+	$(PY) tools/fill_tables.py
 
 weights-check: $(STAMP)
 	$(PY) tools/check_weights.py

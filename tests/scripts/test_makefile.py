@@ -1,6 +1,7 @@
-"""`make setup`: quick the second time, and no Python that is asked for is passed over in silence."""
+"""`make setup`: quick the second time, no Python that is asked for passed over, and torch without CUDA."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # A `make test` around this would hand them on.
-UNSET = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHON", "VENV"}
+UNSET = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHON", "VENV", "CPU", "TORCH_INDEX"}
 
 
 def interpreter(path: Path, version: str) -> Path:
@@ -60,3 +61,65 @@ def test_packages_of_two_pythons_are_not_mixed_when_requirements_change(folder):
     os.utime(folder / ".venv/.setup-done", (0, 0))
     done = make(folder, "setup", f"PYTHON={other}")
     assert done.returncode == 2 and "rm -r .venv" in done.stderr and "venv module" not in done.stderr
+
+
+# Makes a .venv whose Python is itself, notes pip's arguments, and has the torch that TORCH_IS states.
+RECORDER = """#!/bin/sh
+case "$*" in
+  "-m venv"*) for last; do :; done; mkdir -p "$last/bin"; cp "$0" "$last/bin/python"; echo "venv $*" >>log ;;
+  "-m pip"*list*) printf 'numpy==2\\ntorch==2.9.0+cpu\\ntorchvision==0.24.0+cpu\\n' ;;
+  "-m pip"*) echo "$*" >>log ;;
+  *torch.version.cuda*) test "$TORCH_IS" = cpu ;;
+esac
+"""
+
+
+@pytest.fixture
+def fresh(tmp_path) -> Path:
+    """The Makefile and the requirements beside a Python that only notes what it is asked for."""
+    for path in (ROOT / "Makefile", *ROOT.glob("requirements*.txt")):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "recorder").write_text(RECORDER)
+    (tmp_path / "recorder").chmod(0o755)
+    return tmp_path
+
+
+def pip_calls(folder: Path) -> list[str]:
+    return (folder / "log").read_text().splitlines()
+
+
+def test_cpu_takes_torch_from_the_index_that_is_named(fresh):
+    index = "file:///an/index"
+    done = make(fresh, "setup", "PYTHON=./recorder", "CPU=1", f"TORCH_INDEX={index}", TORCH_IS="absent")
+    assert done.returncode == 0, done.stderr
+    venv, torch, rest, *_ = pip_calls(fresh)
+    assert "--system-site-packages" not in venv
+    assert f"--index-url {index}" in torch and "torch>=" in torch and "torchvision>=" in torch
+    assert "-c .venv/torch.txt" in rest and "-r requirements.txt" in rest and index not in rest
+    assert (fresh / ".venv/torch.txt").read_text() == "torch==2.9.0+cpu\ntorchvision==0.24.0+cpu\n"
+
+
+def test_cpu_keeps_the_torch_without_cuda_that_python_has(fresh):
+    done = make(fresh, "setup", "PYTHON=./recorder", "CPU=1", TORCH_IS="cpu")
+    assert done.returncode == 0, done.stderr
+    venv, rest, *_ = pip_calls(fresh)
+    assert "--system-site-packages" in venv and "-c .venv/torch.txt" in rest
+
+
+def test_cpu_without_either_is_an_error_that_names_the_key(fresh):
+    done = make(fresh, "setup", "PYTHON=./recorder", "CPU=1", TORCH_IS="with CUDA")
+    assert done.returncode == 2 and "TORCH_INDEX" in done.stderr.splitlines()[0]
+    assert not (fresh / ".venv").exists()
+
+
+def test_without_cpu_everything_comes_from_the_usual_index(fresh):
+    assert make(fresh, "setup", "PYTHON=./recorder", TORCH_IS="cpu").returncode == 0
+    venv, rest, *_ = pip_calls(fresh)
+    assert "--system-site-packages" not in venv and "torch.txt" not in rest
+
+
+def test_make_alone_lists_the_targets():
+    listed = set(re.findall(r"^make ([a-z-]+)", make(ROOT).stdout, re.M))
+    text = (ROOT / "Makefile").read_text()
+    targets = set(re.search(r"^\.PHONY: (.*)$", text, re.M).group(1).split())
+    assert listed | {"help", "test-slow", "same-python"} == targets and "setup" in listed

@@ -1,14 +1,21 @@
 """The repository as a whole: requirements, --help, the README's commands, nothing private in any file."""
 
+import argparse
 import ast
 import os
 import platform
 import re
+import runpy
+import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from utils.scoring.config import SubmissionConfig
+from utils.training.config import WSDANConfig, XceptionConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 # Made or installed here, never committed.
@@ -135,26 +142,92 @@ def test_unknown_option_is_a_usage_error(script, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def readme_blocks():
-    return re.findall(r"```[a-z]*\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+PAGES = [ROOT / "README.md", ROOT / "external/MODEL_CARD.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_commands_of_the_readme_name_files_that_exist():
-    named = set()
-    for block in readme_blocks():
-        for line in block.splitlines():
-            if re.match(r"(python|bash|torchrun) ", line):
-                words = line.split("#")[0].split()
-                named |= {word for word in words if word.endswith((".py", ".sh"))}
-    assert len(named) >= 6
-    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page, of "" (commands) or "python"; those of a list without their indent."""
+    found = re.findall(r"^( *)```([a-z]*)\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.S | re.M)
+    return [re.sub(rf"^{indent}", "", text, flags=re.M) for indent, kind, text in found if kind == language]
 
 
-def test_make_targets_of_the_readme_exist():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, re.M))
+def commands() -> list[list[str]]:
+    """Every line of the pages that runs a script of this repository, as words from the script on."""
+    found = []
+    for page in PAGES:
+        for block in blocks(page, ""):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                scripts = [place for place, word in enumerate(words) if word.endswith((".py", ".sh"))]
+                starts = ("python", "bash", "torchrun", "docker", ".venv/bin/python", "DFDC_SHARED=FOLDER")
+                if words and words[0] in starts and scripts:
+                    found.append(words[scripts[0] :])
+    return found
+
+
+COMMANDS = commands()
+
+
+def test_the_pages_have_commands():
+    scripts = {words[0] for words in COMMANDS}
+    assert {"make_dataset.py", "make_split.py", "best-submission.py", "make_dataset.sh"} <= scripts
+    assert {"train-xception.py", "train-wsdan.py"} <= scripts
+
+
+class Parsed(Exception):
+    """What a script read its command line as."""
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_of_the_pages_is_one_that_its_script_takes(words, monkeypatch):
+    """Its script exists and reads the line: each option is one of its own, each key=value a config's key."""
+    script = ROOT / words[0]
+    assert script.is_file()
+    if script.suffix == ".sh":
+        assert len(words) == 3
+        return
+    for name in ("parse_args", "parse_intermixed_args"):
+        read = getattr(argparse.ArgumentParser, name)
+
+        def parse(self, *args, read=read, **more):
+            raise Parsed(vars(read(self, *args, **more)))
+
+        monkeypatch.setattr(argparse.ArgumentParser, name, parse)
+    monkeypatch.setattr(sys, "argv", [str(script), *words[1:]])
+    monkeypatch.setattr(sys, "path", [str(script.parent), *sys.path])
+    with pytest.raises(Parsed) as parsed:
+        runpy.run_path(str(script), run_name="__main__")
+    config = CONFIGS.get(words[0], SubmissionConfig)
+    overrides = [word for word in words[1:] if config and re.match(r"[a-z_]+=", word)]
+    read = [word for value in parsed.value.args[0].values() if isinstance(value, list) for word in value]
+    known = {field.name for field in fields(config)} | {"speed"} if config else set()
+    for word in overrides:
+        assert word in read and word.partition("=")[0] in known | set(getattr(config, "ALIASES", ()))
+
+
+# Whose key=value a script takes; None: what holds a "=" is something else there.
+CONFIGS = {
+    "train-xception.py": XceptionConfig, "train-wsdan.py": WSDANConfig, "make_split.py": None,
+    "tools/average_weights.py": None,
+}  # fmt: skip
+
+
+def test_modules_and_names_of_the_pages_can_be_imported(tmp_path):
+    """By the line of docs/setup.md: PYTHONPATH, from any folder."""
+    lines = [line for page in PAGES for block in blocks(page, "python") for line in block.splitlines()]
+    imports = [line for line in lines if line.startswith(("from ", "import "))]
+    assert len(imports) >= 3 and "export PYTHONPATH=" in (ROOT / "docs/setup.md").read_text()
+    subprocess.run(
+        [sys.executable, "-c", "\n".join(imports)], cwd=tmp_path, check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def test_make_targets_of_the_pages_exist():
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    named = set(re.findall(r"(?:^ *|`)make ([a-z][a-z-]*)", text, re.M))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    assert {"demo", "test"} <= named <= targets
+    assert {"demo", "test", "setup"} <= named <= targets
 
 
 def test_scripts_of_the_makefile_exist():
@@ -188,8 +261,8 @@ def test_ci_runs_lint_and_tests():
 
 # Hosts that may be named: sources and terms. Any other, a registry's above all, is a setting of the machine.
 HOSTS = {"github.com", "www.kaggle.com", "arxiv.org", "doi.org", "keepachangelog.com", "semver.org"}
-# Absolute paths that mean the same on every machine.
-COMMON_PATHS = re.compile(r"/(dev|proc|sys|usr/bin|bin|etc/passwd|mnt|path/to|data)\b")
+# Absolute paths that mean the same on every machine, or are made in the Dockerfile.
+COMMON_PATHS = re.compile(r"/(dev|proc|sys|usr/bin|bin|etc/passwd|mnt|path/to|data|var/lib|home/dfdc)\b")
 
 
 def test_no_file_names_a_host_beyond_sources():
