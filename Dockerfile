@@ -3,7 +3,7 @@
 # Training with workers also needs  --shm-size 2g.
 FROM debian:trixie-slim
 
-# Debian's torch is built without CUDA: 2 GB of image instead of 7. `make setup CPU=1` takes it as it is.
+# Debian's torch is built without CUDA: an image of 2.6 GB instead of 7. `make setup CPU=1` takes it as it is.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
         ca-certificates git make python3 python3-pip python3-venv python3-torch python3-torchvision \

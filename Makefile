@@ -18,7 +18,7 @@ REQUIREMENTS := requirements.txt requirements-dev.txt requirements-nodeps.txt
 CPU ?=
 TORCH_INDEX ?=
 TORCH = $$(grep -hE '^torch(vision)?[<>=]' requirements.txt requirements-dev.txt)
-HAS_CPU_TORCH = $(PYTHON) -c 'import sys, torch; sys.exit(torch.version.cuda is not None)' 2>/dev/null
+HAS_CPU_TORCH = $(1) -c 'import sys, torch; sys.exit(torch.version.cuda is not None)' 2>/dev/null
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint bench tables weights-check same-python
@@ -50,10 +50,11 @@ ifeq ($(CPU),)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -r requirements.txt -r requirements-dev.txt
 else
-	@test -n "$(TORCH_INDEX)" || $(HAS_CPU_TORCH) || { \
+	@test -n "$(TORCH_INDEX)" || $(call HAS_CPU_TORCH,$(PYTHON)) || { \
 	  echo "error: CPU=1 needs TORCH_INDEX=ADDRESS of PyTorch's CPU packages, or a PYTHON that has torch without CUDA; see docs/setup.md" >&2; exit 1; }
 	$(PYTHON) -m venv $(if $(TORCH_INDEX),,--system-site-packages) $(VENV)
 	$(if $(TORCH_INDEX),$(PIP) install --index-url "$(TORCH_INDEX)" $(TORCH))
+	@$(call HAS_CPU_TORCH,$(PY)) || { echo "error: $(VENV) has no torch without CUDA; is TORCH_INDEX that of the CPU packages?" >&2; exit 1; }
 	$(PIP) list --format=freeze | grep -E '^torch(vision)?=' >$(VENV)/torch.txt
 	$(PIP) install --use-pep517 -c $(VENV)/torch.txt -r requirements.txt -r requirements-dev.txt
 endif

@@ -90,7 +90,7 @@ def pip_calls(folder: Path) -> list[str]:
 
 def test_cpu_takes_torch_from_the_index_that_is_named(fresh):
     index = "file:///an/index"
-    done = make(fresh, "setup", "PYTHON=./recorder", "CPU=1", f"TORCH_INDEX={index}", TORCH_IS="absent")
+    done = make(fresh, "setup", "PYTHON=./recorder", "CPU=1", f"TORCH_INDEX={index}", TORCH_IS="cpu")
     assert done.returncode == 0, done.stderr
     venv, torch, rest, *_ = pip_calls(fresh)
     assert "--system-site-packages" not in venv
@@ -104,6 +104,13 @@ def test_cpu_keeps_the_torch_without_cuda_that_python_has(fresh):
     assert done.returncode == 0, done.stderr
     venv, rest, *_ = pip_calls(fresh)
     assert "--system-site-packages" in venv and "-c .venv/torch.txt" in rest
+
+
+def test_cpu_says_so_where_the_index_gives_torch_with_cuda(fresh):
+    index = ("CPU=1", "TORCH_INDEX=file:///an/index")
+    done = make(fresh, "setup", "PYTHON=./recorder", *index, TORCH_IS="with CUDA")
+    assert done.returncode == 2 and "TORCH_INDEX" in done.stderr.splitlines()[0]
+    assert not any("requirements" in call for call in pip_calls(fresh))
 
 
 def test_cpu_without_either_is_an_error_that_names_the_key(fresh):
