@@ -71,7 +71,7 @@ def imported_modules(path):
 def imported_packages():
     """Package -> one file that imports it; neither the standard library nor this repository."""
     folders = (ROOT, ROOT / "tests" / "helpers", *(ROOT / "tests").iterdir(), ROOT / "tools")
-    own = {"models", "utils", "tests", "benchmarks", "conftest"}
+    own = {"models", "utils", "tests", "benchmarks", "tools", "conftest"}
     own |= {path.stem for folder in folders for path in folder.glob("*.py")}
     found = {}
     for path in text_files():
