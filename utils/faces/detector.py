@@ -36,12 +36,14 @@ class Face:
     """One face of a frame, in pixels of that frame; box and landmarks may lie outside it.
 
     score: face probability in [0, 1]; box: (4,) x1, y1, x2, y2; landmarks: (5, 2) x, y in the order
-    of `LANDMARK_NAMES`.
+    of `LANDMARK_NAMES`. people: how many faces were seen in the frame, this one included; None where only a
+    part of the frame was searched.
     """
 
     score: float
     box: np.ndarray
     landmarks: np.ndarray
+    people: int | None = None
 
     def row(self, frame: int) -> list[str]:
         """The face as a row of `faces.csv`, in the order of `COLUMNS`."""
@@ -163,13 +165,33 @@ def check_frame(frame: np.ndarray) -> None:
 def largest_face(scores: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray) -> Face | None:
     """The candidate with the largest box, the first of equals; None where there is no candidate.
 
+    Its `people` are those of all candidates.
+
     scores (N,), boxes (N, 4) x1, y1, x2, y2 and landmarks (N, 5, 2), in pixels.
     """
     if len(scores) == 0:
         return None
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    best = int(np.argmax(areas))
-    return Face(float(scores[best]), boxes[best].copy(), landmarks[best].copy())  # not all candidates
+    best = int(np.argmax(box_areas(boxes)))
+    # copies: a face must not hold on to all candidates
+    return Face(float(scores[best]), boxes[best].copy(), landmarks[best].copy(), count_people(boxes))
+
+
+def box_areas(boxes: np.ndarray) -> np.ndarray:
+    """(N, 4) x1, y1, x2, y2 -> (N,)."""
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def count_people(boxes: np.ndarray) -> int:
+    """How many faces the boxes (N, 4) are of; one whose centre lies in a larger one is of the same face."""
+    people = 0
+    while len(boxes):
+        best = int(np.argmax(box_areas(boxes)))
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        inside = ((centres >= boxes[best, :2]) & (centres <= boxes[best, 2:])).all(axis=1)
+        inside[best] = True
+        boxes = boxes[~inside]
+        people += 1
+    return people
 
 
 def build_detector(

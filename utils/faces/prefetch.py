@@ -51,9 +51,10 @@ def limits_for(device: torch.device | str, frames: int = Limits.frames) -> Limit
 class Clip:
     """One video or image on its way.
 
-    frames: a `FrameReader`, or any (number, frame) pairs in the order they are to be searched. source: what
-    the caller knows it by. looked_at: frames searched so far; found: faces with a crop. failure: why nothing
-    could be read; warning: what is missing of it. Both are final once the clip has ended.
+    frames: a `FrameReader`, or any (number, frame) pairs in the order they are to be searched; see
+    `utils.faces.frames` for what else it may know. source: what the caller knows it by. looked_at: frames
+    searched so far; found: faces with a crop. failure: why nothing could be read; warning: what is missing of
+    it. Both are final once the clip has ended.
     """
 
     frames: Frames

@@ -23,18 +23,23 @@ import numpy as np
 from utils.faces.align import align_face
 from utils.faces.detector import Face, FaceDetector
 from utils.faces.prefetch import Clip, Limits, Prefetch, limits_for
-from utils.faces.tracker import FaceTracker
+from utils.faces.tracker import FaceTracker, Track
 
 Detector = FaceDetector | FaceTracker
 
 
 @dataclass(frozen=True, eq=False)
 class FoundFace:
-    """The largest face of a frame. index: the frame's number; crop: (320, 320, 3) uint8 BGR, aligned."""
+    """The largest face of a frame.
+
+    index: the frame's number; crop: (320, 320, 3) uint8 BGR, aligned; seconds: when the frame is seen, None =
+    unknown.
+    """
 
     index: int
     face: Face
     crop: np.ndarray
+    seconds: float | None = None
 
 
 @dataclass
@@ -72,12 +77,21 @@ def _find(batch: list[tuple[Clip, int, np.ndarray]], detector: Detector) -> list
     """Search frames and align the faces found; a face whose landmarks are degenerate counts as none."""
     if not batch:
         return []
-    faces = detector.detect([frame for _, _, frame in batch], [clip.track for clip, _, _ in batch])
+    tracks = [_track(clip, index) for clip, index, _ in batch]
+    faces = detector.detect([frame for _, _, frame in batch], tracks)
     found = []
     for (clip, index, frame), face in zip(batch, faces, strict=True):
         clip.looked_at += 1
         crop = None if face is None else align_face(frame, face.landmarks)
         if crop is not None:
             clip.found += 1
-            found.append((clip, FoundFace(index, face, crop)))
+            seconds_of = getattr(clip.frames, "seconds_of", lambda index: None)
+            found.append((clip, FoundFace(index, face, crop, seconds_of(index))))
     return found
+
+
+def _track(clip: Clip, index: int) -> Track:
+    """The clip's track, which begins anew at a frame that the one before says little of."""
+    if index in getattr(clip.frames, "far", ()):
+        clip.track = Track()
+    return clip.track

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,6 +59,7 @@ class _Search:
     look: bool
     near: np.ndarray | None = None  # the box to search around
     face: Face | None = None
+    people: int | None = None  # in the whole frame, if that was searched
 
 
 class FaceTracker:
@@ -100,13 +101,17 @@ class FaceTracker:
         lost = [search for search in others if search.face is None]
         self._look(lost)
         self._search_near(lost)
-        return [search.face for search in searches]
+        return [
+            None if search.face is None else replace(search.face, people=search.people)
+            for search in searches
+        ]
 
     def _look(self, searches: list[_Search]) -> None:
         """Search whole frames; sets where the face is, and the face itself where the frame wasn't reduced."""
         faces = self.whole.detect([search.frame for search in searches])
         for search, face in zip(searches, faces, strict=True):
             search.near = None if face is None else face.box
+            search.people = None if face is None else face.people
             if not self.whole.reduces(*search.frame.shape[:2]):
                 search.face = face
 
@@ -119,7 +124,7 @@ class FaceTracker:
         faces = self.near.detect([search.frame for search in searches])
         for search, face in zip(searches, faces, strict=True):
             if face is not None:
-                search.face, search.near = face, face.box
+                search.face, search.near, search.people = face, face.box, face.people
 
     def _search_near(self, searches: list[_Search]) -> None:
         """Search windows around the boxes looked for, where no face is known; sets the faces that count."""

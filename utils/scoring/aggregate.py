@@ -16,7 +16,9 @@ class Result:
     """What came of one video or image.
 
     probability: in [0, 1], of being fake; 0.5 where `reason` (why it could not be judged) is not empty.
-    faces: how many were scored. warning: it was judged, but not whole (truncated).
+    faces: how many were scored. warning: it was judged, but not whole (truncated). first, last: seconds at
+    which the first and the last of them are seen; duration: seconds of the clip; None = unknown. people: how
+    many were seen at once, of whom the one with the largest face was judged; 0 = nobody.
     by_network: (faces, networks) float64, each network's probability of each face; None where only the
     result is known, as from a record.
     """
@@ -26,7 +28,41 @@ class Result:
     faces: int
     reason: str = ""
     warning: str = ""
+    first: float | None = None
+    last: float | None = None
+    duration: float | None = None
+    people: int = 0
     by_network: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def judged(self) -> str:
+        """What was judged, in words: "25 faces from 0:00 to 0:08 of 1:00"."""
+        text = f"{self.faces} face{'s' * (self.faces != 1)}"
+        if self.first is None or self.last is None or self.duration is None:
+            return text
+        whole = "" if self.duration - self.last < 1 else f" of {clock(self.duration)}"
+        return f"{text} from {clock(self.first)} to {clock(self.last)}{whole}"
+
+    @property
+    def remark(self) -> str:
+        """What must be said of a clip that was judged, or ""."""
+        return f"{self.people} people seen, the one with the largest face judged" if self.people > 1 else ""
+
+
+def clock(seconds: float) -> str:
+    """0:07, 12:34 or 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def people_in(counts: Sequence[int]) -> int:
+    """How many people a clip shows, from how many faces some of its frames show.
+
+    So many must be seen in two frames, and in a fifth of them: one may be a false alarm, or a passer-by.
+    """
+    needed = max(min(2, len(counts)), len(counts) / 5)
+    return max((most for most in set(counts) if sum(count >= most for count in counts) >= needed), default=0)
 
 
 @dataclass(eq=False)
@@ -40,13 +76,23 @@ class FaceScores:
     path: Path
     reason: str = ""
     warning: str = ""
+    duration: float | None = None
     expected: int | None = None  # faces, once that is known
+    seconds: list[float] = field(default_factory=list)  # at which they are seen, where that is known
+    people: list[int] = field(default_factory=list)  # in frames that were searched as a whole
     probabilities: list[float] = field(default_factory=list)
     by_network: list[np.ndarray] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
         return len(self.probabilities) == self.expected
+
+    def note(self, seconds: float | None, people: int | None) -> None:
+        """When a face is seen, and with how many others; None = unknown."""
+        if seconds is not None:
+            self.seconds.append(seconds)
+        if people is not None:
+            self.people.append(people)
 
     def add(self, probability: float, by_network: Sequence[float]) -> None:
         """One face's weighted mean, and what each network says (networks,)."""
@@ -58,8 +104,10 @@ class FaceScores:
         count = len(self.probabilities)
         if not count:
             return Result(self.path, UNDECIDED, 0, self.reason, self.warning)
-        by_network = np.stack(self.by_network)
         mean = float(np.mean(self.probabilities))
-        if not np.isfinite(mean):
-            return Result(self.path, UNDECIDED, count, not_finite, self.warning, by_network)
-        return Result(self.path, mean, count, "", self.warning, by_network)
+        reason = "" if np.isfinite(mean) else not_finite
+        return Result(
+            self.path, UNDECIDED if reason else mean, count, reason, self.warning,
+            min(self.seconds, default=None), max(self.seconds, default=None), self.duration,
+            people_in(self.people) or 1, np.stack(self.by_network),
+        )  # fmt: skip

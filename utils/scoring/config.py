@@ -5,23 +5,27 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from utils.core.config import check_range
+from utils.core.config import check_choice, check_range
 from utils.core.errors import ConfigError
 from utils.faces.config import FaceConfig
 from utils.weights.networks import NETWORK_NAMES
+
+FRAME_CHOICES = ("stride", "spread")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionConfig(FaceConfig):
     """How faces are found (`FaceConfig`) and which networks judge them.
 
-    frame_stride n: frames n-1, 2n-1, ... are judged, until face_limit faces are found.
+    frames: "stride", as published: frames n-1, 2n-1, ... (frame_stride n) are judged, until face_limit faces
+    are found, so a long clip's start; "spread": as many frames over all of the clip, at the same cost.
     flip: mean of the probabilities of a face and of its mirror image, at twice the time. attention_crop: of
     WS-DAN members, mean of the logits of the raw forward and of its attention crop, at twice their time, as
     published validation has it. Published scoring has neither.
     ensemble: (network, weights file, weight) each; the weights sum to 1. Only scoring needs it.
     """
 
+    frames: str = "stride"
     frame_stride: int = 10
     face_limit: int = 25
     flip: bool = False
@@ -30,6 +34,7 @@ class SubmissionConfig(FaceConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice(self, "frames", FRAME_CHOICES)
         check_range(self, "frame_stride face_limit", 1)
         for network, _, weight in self.ensemble:
             if network not in NETWORK_NAMES:

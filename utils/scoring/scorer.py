@@ -20,6 +20,7 @@ import numpy as np
 from utils.core.config import ROOT, load_config
 from utils.core.device import pick_device
 from utils.core.errors import UserError
+from utils.faces.frames import SpreadFrames, StrideFrames
 from utils.faces.stream import Clip, Detector, Step, face_stream, limits_for
 from utils.faces.tracker import detector_of
 from utils.faces.video import FrameReader, find_media
@@ -52,6 +53,7 @@ class _Batches:
             self.clips[clip], self.crops[clip] = FaceScores(clip.source), []
         for clip, found in step.faces:
             self.crops[clip].append(found.crop[:, :, ::-1])  # BGR -> RGB
+            self.clips[clip].note(found.seconds, found.face.people)
         for clip in step.ended:
             end(self.clips[clip], clip)
         for clip in list(self.crops):
@@ -90,7 +92,7 @@ def score_media(
     Faces go through the networks in batches of `config.batch_size` that run across videos. A video's score
     is the mean over its faces; one that can't be judged gets 0.5 and a reason, and never an exception.
     """
-    clips = (Clip(FrameReader(path, config.frame_stride), path) for path in files)
+    clips = (Clip(frames_of(path, config), path) for path in files)
     limits = limits_for(detector.device, config.batch_size)
     batches = _Batches(ensemble, config.batch_size)
     with closing(face_stream(clips, detector, config.face_limit, limits)) as stream:
@@ -99,9 +101,16 @@ def score_media(
     yield from batches.rest()
 
 
+def frames_of(path: Path, config: SubmissionConfig) -> StrideFrames | SpreadFrames:
+    """The frames of a file that the config has judged."""
+    reader = FrameReader(path, config.frame_stride)
+    return SpreadFrames(reader, config.face_limit) if config.frames == "spread" else StrideFrames(reader)
+
+
 def end(scores: FaceScores, clip: Clip) -> None:
     """Note what is known of a clip now that no more faces of it are to come."""
     scores.expected = clip.found
+    scores.duration = clip.frames.duration if clip.found else None
     scores.warning = clip.warning or ""
     if clip.failure is not None:
         scores.reason = clip.failure

@@ -1,0 +1,68 @@
+"""A clip's result: the mean over its faces, how far the clip was judged, and how many people it shows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils.scoring.aggregate import FaceScores, Result, clock, people_in
+
+
+def scores_of(probabilities, seconds=(), people=()):
+    scores = FaceScores(Path("a.mp4"), duration=60.0, expected=len(probabilities))
+    for place, probability in enumerate(probabilities):
+        scores.note(*(values[place] if place < len(values) else None for values in (seconds, people)))
+        scores.add(probability, [probability, 1 - probability])
+    return scores
+
+
+def test_a_result_is_the_mean_and_keeps_what_each_network_said():
+    result = scores_of([0.2, 0.6], seconds=[30.0, 2.0]).result("not finite")
+    assert result.probability == pytest.approx(0.4) and result.faces == 2 and result.reason == ""
+    np.testing.assert_allclose(result.by_network, [[0.2, 0.8], [0.6, 0.4]])
+    assert (result.first, result.last, result.duration) == (2.0, 30.0, 60.0)
+    assert result.judged == "2 faces from 0:02 to 0:30 of 1:00"
+
+
+def test_what_gives_no_number_is_undecided():
+    result = scores_of([0.2, np.nan]).result("not finite")
+    assert (result.probability, result.faces, result.reason) == (0.5, 2, "not finite")
+    nobody = FaceScores(Path("a.mp4"), reason="no face", expected=0)
+    assert nobody.complete and nobody.result("not finite").people == 0
+
+
+def test_scores_are_complete_once_all_expected_faces_are_there():
+    scores = scores_of([0.2, 0.6])
+    scores.expected = None
+    assert not scores.complete
+    scores.expected = 3
+    assert not scores.complete
+
+
+@pytest.mark.parametrize(
+    ("counts", "people"),
+    [([], 0), ([1], 1), ([2], 2), ([1, 2], 1), ([2, 2], 2), ([1, 1, 2, 3, 2], 2), ([1] * 20 + [2, 2], 1)],
+)
+def test_people_count_if_they_are_seen_in_several_frames(counts, people):
+    assert people_in(counts) == people
+
+
+def test_a_second_person_is_remarked_on():
+    assert scores_of([0.2] * 3, people=[2, 2, 1]).result("").remark.startswith("2 people")
+    assert scores_of([0.2] * 3, people=[1, 1, 2]).result("").remark == ""
+    assert scores_of([0.2]).result("").remark == ""
+
+
+def test_times_are_as_on_a_clock():
+    assert [clock(seconds) for seconds in (0, 7.4, 59.6, 754, 3723)] == [
+        "0:00",
+        "0:07",
+        "1:00",
+        "12:34",
+        "1:02:03",
+    ]
+    assert Result(Path("a.png"), 0.5, 1).judged == "1 face"
+    assert (
+        Result(Path("a.mp4"), 0.5, 25, first=0.3, last=9.7, duration=10.0).judged
+        == "25 faces from 0:00 to 0:10"
+    )

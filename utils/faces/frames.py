@@ -1,0 +1,147 @@
+"""Which frames of a clip are judged: every n-th one from its start on, or some spread over all of it.
+
+Both are iterated for (number, (H, W, 3) uint8 BGR frame), and know afterwards when a frame is seen. Frames
+that are spread lie where reading them costs little: a video is decoded from key frames on, so that short
+stretches behind key frames all over a long one cost no more than its first seconds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from math import ceil
+
+import numpy as np
+
+from utils.core.errors import MediaError
+from utils.faces.tracker import LOOK_EVERY
+from utils.faces.video import FrameReader
+
+RATE = 25.0  # frames a second, of a file that doesn't say
+LONGEST_HOLE = 12.0  # seconds between stretches; over a longer one the video is decoded
+MUCH = 1.5  # a clip of so many times what may be decoded is decoded as a whole
+ROUNDS = (1, 2, 4)  # how finely the clip is cut up, from round to round, as long as faces are missing
+GROUP = 8  # frames of the later rounds read in one go, spread over the clip in each
+
+
+class StrideFrames:
+    """The frames of a reader, and when each is seen. reader: a `FrameReader`."""
+
+    far: frozenset[int] = frozenset()  # numbers of frames that the ones before say little of
+
+    def __init__(self, reader: FrameReader):
+        self.reader = reader
+
+    @property
+    def warning(self) -> str | None:
+        return self.reader.warning
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds; None = unknown, or an image."""
+        return getattr(self.reader, "duration", None)
+
+    def seconds_of(self, number: int) -> float | None:
+        """When the frame of this number is seen, if its frames are evenly spaced; None = unknown."""
+        if not self.duration or not self.reader.announced:
+            return None
+        return min(number * self.duration / self.reader.announced, self.duration)
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        return iter(self.reader)
+
+
+class SpreadFrames:
+    """Frames spread over the whole of a clip, numbered as they come.
+
+    reader: a `FrameReader`, whose stride says what a frame may cost, and takes over where the clip's length
+    is unknown; count: how many frames are needed if each holds a face. The first `count` come in their order.
+    Who asks for more gets frames between them, in rounds, up to seven times as many in all: so a clip is
+    searched the more finely the more faces are missing.
+    """
+
+    def __init__(self, reader: FrameReader, count: int):
+        self.reader, self.count = reader, count
+        self.warning: str | None = None
+        self.seconds: list[float | None] = []
+        self.far: set[int] = set()
+
+    @property
+    def duration(self) -> float | None:
+        return getattr(self.reader, "duration", None)
+
+    def seconds_of(self, number: int) -> float | None:
+        return self.seconds[number]
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        self.warning, self.seconds, self.far = None, [], set()
+        length = self.duration
+        if not length:
+            yield from self._from_the_start()
+            return
+        try:
+            yield from self._spread(length)
+        except MediaError:
+            if self.seconds:
+                raise
+            yield from self._from_the_start()  # its times may be wrong
+
+    def _from_the_start(self) -> Iterator[tuple[int, np.ndarray]]:
+        for number, (_, frame) in enumerate(self.reader):
+            self.seconds.append(0.0 if self.reader.announced == 1 else None)
+            yield number, frame
+        self.warning = self.reader.warning
+
+    def _spread(self, length: float) -> Iterator[tuple[int, np.ndarray]]:
+        rate = (self.reader.announced or RATE * length) / length
+        step = self.reader.every / rate  # seconds that may be decoded for a frame
+        for factor in ROUNDS:
+            times = plan(length, self.reader.key_times, factor * self.count, step)
+            times = [max(time - 0.5 / rate, 0) for time in times]  # of the frames from there on, the nearest
+            after = np.array(self.seconds)[:, None] - times  # (given, times)
+            is_new = ~((after >= 0) & (after < 1 / rate)).any(axis=0)
+            times = [time for time, new in zip(times, is_new, strict=True) if new]
+            groups = 1 if factor == 1 else ceil(len(times) / GROUP)
+            for start in range(groups):
+                yield from self._at(times[start::groups], step)
+
+    def _at(self, times: Sequence[float], step: float) -> Iterator[tuple[int, np.ndarray]]:
+        """The frames at these times, but none for a second time."""
+        known, looked = set(self.seconds), None
+        try:
+            for seconds, frame in self.reader.at(times):
+                if seconds in known:
+                    continue
+                if looked is None or seconds - looked > (LOOK_EVERY - 0.5) * step:
+                    self.far.add(len(self.seconds))
+                    looked = seconds
+                self.seconds.append(seconds)
+                yield len(self.seconds) - 1, frame
+        except MediaError:
+            if not known:  # later rounds may ask for times behind the last frame
+                raise
+        self.warning = self.warning or self.reader.warning
+
+
+def plan(length: float, key_times: Sequence[float], count: int, step: float) -> list[float]:
+    """`count` sorted times, in seconds, spread over a clip of so many seconds.
+
+    They are the middles of equal parts. Where `step` seconds for each time are about all of the clip, it is
+    decoded as a whole. Else those between two key frames are moved towards the first of them, so far that no
+    more than that is decoded. key_times: sorted seconds at which key frames are; none known = none moved.
+    """
+    middles = [(number + 0.5) * length / count for number in range(count)]
+    if length <= MUCH * count * step or not key_times:
+        return middles
+    times: list[float] = []
+    for at, group in groupby(middles, key=lambda time: bisect_right(key_times, time) - 1):
+        group = list(group)
+        first = key_times[at] if at >= 0 else 0.0
+        last = key_times[at + 1] if at + 1 < len(key_times) else length
+        affordable = len(group) * step
+        if group[-1] - first <= affordable or last - first > LONGEST_HOLE:
+            times += group
+        else:
+            times += [first + place * step for place in range(len(group))]
+    return times
