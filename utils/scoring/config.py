@@ -11,6 +11,7 @@ from utils.faces.config import FaceConfig
 from utils.weights.networks import NETWORK_NAMES
 
 FRAME_CHOICES = ("stride", "spread")
+COMBINATIONS = ("probabilities", "logits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class SubmissionConfig(FaceConfig):
     flip: mean of the probabilities of a face and of its mirror image, at twice the time. attention_crop: of
     WS-DAN members, mean of the logits of the raw forward and of its attention crop, at twice their time, as
     published validation has it. Published scoring has neither.
+    combine: what the ensemble's weighted mean is of, "probabilities" as published, or "logits".
     ensemble: (network, weights file, weight) each; the weights sum to 1. Only scoring needs it.
     """
 
@@ -30,12 +32,14 @@ class SubmissionConfig(FaceConfig):
     face_limit: int = 25
     flip: bool = False
     attention_crop: bool = False
+    combine: str = "probabilities"
     ensemble: list[tuple[str, str, float]] = field(default_factory=list, metadata={"path_at": 1})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self, "frames", FRAME_CHOICES)
         check_range(self, "frame_stride face_limit", 1)
+        check_choice(self, "combine", COMBINATIONS)
         for network, _, weight in self.ensemble:
             if network not in NETWORK_NAMES:
                 allowed = ", ".join(NETWORK_NAMES)

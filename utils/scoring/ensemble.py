@@ -43,7 +43,8 @@ class Ensemble:
     members: their weights sum to 1, else ConfigError; device: where the networks are moved to;
     precision: "fp32", or "bf16" | "fp16" for autocast, or "auto" (see `utils.core.device.pick_precision`);
     flip: mean of the probabilities of a face and of its mirror image; attention_crop: a WS-DAN member's
-    logits are the mean of its raw forward's and its attention crop's, as in published validation.
+    logits are the mean of its raw forward's and its attention crop's, as in published validation;
+    combine: what all these means are of, "probabilities" or "logits".
     """
 
     def __init__(
@@ -53,13 +54,14 @@ class Ensemble:
         precision: str = "fp32",
         flip: bool = False,
         attention_crop: bool = False,
+        combine: str = "probabilities",
     ) -> None:
         total = sum(member.weight for member in members)
         if abs(total - 1) > 1e-6:
             raise ConfigError(f"ensemble: the weights of its networks must sum to 1; they sum to {total:g}")
         self.device = torch.device(device)
         self.precision = pick_precision(self.device, precision)
-        self.flip, self.attention_crop = flip, attention_crop
+        self.flip, self.attention_crop, self.combine = flip, attention_crop, combine
         self.members = list(members)
         for member in self.members:
             # channels_last computes the same, about twice as fast on a CPU.
@@ -79,16 +81,19 @@ class Ensemble:
             return np.zeros((0, len(self.members)))
         pixels = to_device(np.ascontiguousarray(faces), self.device)  # (B, 320, 320, 3)
         views = [pixels, pixels.flip(2)] if self.flip else [pixels]
-        columns = [
-            sum(self._fake_probability(member, view) for view in views) / len(views)
-            for member in self.members
-        ]
-        return torch.stack(columns, dim=1).cpu().numpy()
+        columns = []
+        for member in self.members:
+            answers = np.stack([self._fake_probability(member, view).cpu().numpy() for view in views], axis=1)
+            columns.append(self._mean(answers, [1 / len(views)] * len(views)))
+        return np.stack(columns, axis=1)
 
     def mean(self, by_network: np.ndarray) -> np.ndarray:
         """The weighted mean over the networks: (B, M) -> (B,)."""
-        columns = zip(self.members, by_network.T, strict=True)
-        return sum(member.weight * column for member, column in columns)
+        return self._mean(by_network, [member.weight for member in self.members])
+
+    def _mean(self, probabilities: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+        """The mean over columns (B, N) -> (B,), as `combine` says."""
+        return mean_of(probabilities, weights, self.combine)
 
     def _fake_probability(self, member: Member, pixels: Tensor) -> Tensor:
         """(B, 320, 320, 3) uint8 -> (B,) float64, softmax of class 1 of one network."""
@@ -100,6 +105,20 @@ class Ensemble:
                 output = member.net(images)
                 logits = output[0] if isinstance(output, tuple) else output  # WS-DAN has features as well
         return logits.double().softmax(dim=1)[:, FAKE]
+
+
+def to_logits(probabilities: np.ndarray) -> np.ndarray:
+    """log p / (1 - p); within +-34.5, so that a sure network counts no more than that. NaN stays."""
+    clipped = probabilities.clip(1e-15, 1 - 1e-15)
+    return np.log(clipped) - np.log1p(-clipped)
+
+
+def mean_of(probabilities: np.ndarray, weights: Sequence[float], combine: str) -> np.ndarray:
+    """The weighted mean over columns (B, N) -> (B,) of "probabilities" or of their "logits"."""
+    if combine == "probabilities":
+        return sum(weight * column for weight, column in zip(weights, probabilities.T, strict=True))
+    logits = sum(weight * to_logits(column) for weight, column in zip(weights, probabilities.T, strict=True))
+    return 1 / (1 + np.exp(-logits))
 
 
 def _attends(net: nn.Module) -> bool:
@@ -135,4 +154,4 @@ def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu")
             net = OnnxNet(net, torch.zeros(1, 3, preprocess.size, preprocess.size))
         members.append(Member(net, preprocess, weight))
     precision = "fp32" if onnx else config.precision
-    return Ensemble(members, device, precision, config.flip, config.attention_crop)
+    return Ensemble(members, device, precision, config.flip, config.attention_crop, config.combine)

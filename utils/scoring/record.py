@@ -29,6 +29,8 @@ def fingerprint(config: SubmissionConfig) -> str:
     """
     plain = as_plain(config)
     del plain["batch_size"]
+    if plain["combine"] == "probabilities":  # as all records from before there was this key
+        del plain["combine"]
     plain["detector_weights"] = _content(config.detector_weights)
     plain["ensemble"] = [[network, _content(path), weight] for network, path, weight in config.ensemble]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
