@@ -66,7 +66,7 @@ endif
 demo: $(STAMP)
 	$(PY) tools/make_demo_clips.py
 	$(PY) best-submission.py demo/clips --output demo/submission.csv
-	@$(PY) tools/compare_labels.py demo/labels.csv demo/submission.csv
+	@$(PY) evaluate.py scores demo/labels.csv demo/submission.csv
 
 test: $(STAMP)
 	$(PY) -m pytest -q

@@ -3,7 +3,7 @@
     python tools/mute_colour.py weights.safetensors muted.safetensors --saturation 0.7
 
 Re-compressed video changes a small face's colours more than its luma (utils/weights/colour.py). What that
-brings and what it costs is to be measured (tools/measure_faces.py, tools/measure_clips.py), and the result to
+brings and what it costs is to be measured (evaluate.py faces, evaluate.py clips), and the result to
 be calibrated anew (tools/calibrate.py). The file must name its network and preprocessing, as those of
 tools/export_weights.py do, with one mean and one std for all channels. Exit codes: 0 written, 1 the disk
 failed, 2 usage or a file that can't be changed so, 130 Ctrl-C.

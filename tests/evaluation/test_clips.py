@@ -153,10 +153,10 @@ def test_the_tool(clip, tmp_path, monkeypatch, capsys):
     (tmp_path / "labels.csv").write_text("filename,label\ncopy.mp4,1\n")
     monkeypatch.setattr(clips, "package_clips", lambda: [clips.LabelledClip(clip, 0, clip.name)])
     config = write_config(tmp_path / "conf.py", write_weights(tmp_path / "w.safetensors"))
-    tool = load_script("tools/measure_clips.py")
+    tool = load_script("evaluate.py")
     common = ["--config", str(config), "--videos", str(tmp_path)]
     chosen = ["--variants", "plain", "half size", "detect_size=320"]
-    assert tool.main([*common, *chosen, "--output", str(tmp_path / "o")]) == 0
+    assert tool.main(["clips", *common, *chosen, "--output", str(tmp_path / "o")]) == 0
     said = capsys.readouterr().out
     assert "| clip | truth | plain | half size |" in said and "| copy.mp4 | fake | 2 |" in said
     assert said.strip() in (tmp_path / "o.md").read_text()
@@ -176,6 +176,6 @@ def test_the_tool(clip, tmp_path, monkeypatch, capsys):
         (2, "--variants 'rain'", [*common, "--variants", "rain"]),
         (1, "labels.csv", ["--config", str(config), "--videos", str(tmp_path / "none")]),
     ):
-        assert tool.main(arguments) == code
+        assert tool.main(["clips", *arguments]) == code
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1 and part in error

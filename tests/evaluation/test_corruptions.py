@@ -144,17 +144,17 @@ def test_the_tool_measures_a_list(face, tmp_path, capsys):
         sets["valid"].append([f"v{k}", k % 2])
     (tmp_path / "dfdc.json").write_text(json.dumps(sets))
     config = write_config(tmp_path / "conf.py", write_weights(tmp_path / "w.safetensors"))
-    tool = load_script("tools/measure_faces.py")
+    tool = load_script("evaluate.py")
     faces = ["--list", str(tmp_path / "dfdc.json"), "--faces", str(tmp_path / "faces")]
     common = ["--config", str(config), *faces]
     output = tmp_path / "out" / "robust"
     changes = ["--corruptions", "jpeg", "flip=True", "--output", str(output)]
-    assert tool.main([*common, "--set", "valid", *changes]) == 0
+    assert tool.main(["faces", *common, "--set", "valid", *changes]) == 0
     said = capsys.readouterr().out
     assert "set valid of dfdc.json: 2 real and 2 fake faces" in said and "| JPEG quality 50 |" in said
     assert said.strip() in (tmp_path / "out" / "robust.md").read_text()
     data = json.loads((tmp_path / "out" / "robust.json").read_text())
-    assert data["command"].startswith("python tools/measure_faces.py --config")
+    assert data["command"].startswith("python evaluate.py faces --config")
     assert (data["config"]["flip"], data["config"]["attention_crop"]) == (True, False)
     assert set(data["figures"]) == {"plain", *(f"JPEG quality {quality}" for quality in (75, 50, 25))}
     (tmp_path / "b.md").mkdir()
@@ -168,7 +168,7 @@ def test_the_tool_measures_a_list(face, tmp_path, capsys):
         (2, "b.md: a folder", [*common, "--set", "valid", "--output", str(tmp_path / "b")]),
         (1, "dfdc.json/b.md: can't be written", [*common, "--set", "valid", "--output", f"{faces[1]}/b"]),
     ):
-        assert tool.main(arguments) == code
+        assert tool.main(["faces", *arguments]) == code
         out, error = capsys.readouterr()
         assert not out  # it wasn't measured in vain
         assert error.startswith("error: ") and error.count("\n") == 1 and said in error

@@ -1,7 +1,5 @@
 """The demo: real clips found in packages, the fake made from two of them, labels beside scores."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,34 +119,3 @@ def test_demo_folder_is_filled_once(tmp_path, clip, monkeypatch):
     assert [name for name, label in first if label == 1] == [demo.FAKE]
     assert "fake" in demo.FAKE and "made_by_this_demo" in demo.FAKE
     assert (tmp_path / "clips" / clip.name).read_bytes() == clip.read_bytes()
-
-
-def compare(*arguments):
-    command = [sys.executable, str(ROOT / "tools" / "compare_labels.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-def test_labels_beside_probabilities(tmp_path):
-    labels, submission = tmp_path / "labels.csv", tmp_path / "submission.csv"
-    labels.write_text("filename,label\na.mp4,0\nb.mp4,1\nc.mp4,0\nd.mp4,1\n")
-    submission.write_text("filename,label\na.mp4,0.100000\nb.mp4,0.200000\nc.mp4,0.500000\n")
-    (tmp_path / "submission.errors.csv").write_text("filename,reason\nc.mp4,no face\n")
-    done = compare(labels, submission)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[1].split() == ["a.mp4", "real", "0.1000"]
-    assert lines[2].startswith("b.mp4  fake   0.2000") and "wrong side" in lines[2]
-    assert "not judged: no face" in lines[3] and "not in the submission" in lines[4]
-    assert lines[5].startswith("1 of 2 ") and "auc 1.0000, accuracy 0.5000" in lines[6]
-
-
-@pytest.mark.parametrize("text", ["name,p\na.mp4,0.1\n", "", "filename,label\na.mp4,many\n",
-                                  "filename,label\na.mp4,0\na.mp4,1\n"])  # fmt: skip
-def test_tables_that_are_none_are_refused_in_one_line(tmp_path, text):
-    labels, submission = tmp_path / "labels.csv", tmp_path / "submission.csv"
-    labels.write_text("filename,label\na.mp4,0\n")
-    submission.write_text(text)
-    done = compare(labels, submission)
-    assert done.returncode == 1 and done.stderr.startswith("error: ") and "submission.csv" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert compare(tmp_path / "absent.csv", submission).returncode == 1

@@ -141,12 +141,12 @@ def test_faces_that_are_turned_or_cut_off_are_neither_donor_nor_target():
 
 
 def test_the_tool_measures_swaps_under_corruptions(data, tmp_path, capsys):
-    tool = load_script("tools/measure_faces.py")
+    tool = load_script("evaluate.py")
     config = write_config(tmp_path / "conf.py", write_weights(tmp_path / "w.safetensors"))
     arguments = ["--config", str(config), "--list", str(data[0]), "--faces", str(data[1]), "--set", data[2]]
     output = tmp_path / "swaps"
     more = ["--fakes", "swapped", "--limit", "8", "--corruptions", "blur", "--output", str(output)]
-    assert tool.main([*arguments, *more]) == 0
+    assert tool.main(["faces", *arguments, *more]) == 0
     said = capsys.readouterr().out
     data = json.loads((tmp_path / "swaps.json").read_text())
     assert "6 real faces, and" in said and "face swaps made of them" in data["faces"]

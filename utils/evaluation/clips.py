@@ -117,8 +117,19 @@ def check_readable(clips: Iterable[LabelledClip]) -> None:
 def face_scores(frames: Frames, detector: Detector, ensemble: Ensemble, limit: int) -> np.ndarray:
     """p(fake) (N,) of the largest face of each frame that has one, N at most `limit`.
 
-    frames: (number, frame) pairs, as of a `FrameReader`. MediaError where none can be read, WeightsError
-    where a probability isn't finite.
+    Raises as `clip_faces`, and WeightsError where a probability isn't finite.
+    """
+    crops = clip_faces(frames, detector, limit)
+    scores = ensemble.predict(np.stack(crops)) if crops else np.zeros(0)
+    if not np.isfinite(scores).all():
+        raise WeightsError(NOT_FINITE)
+    return scores
+
+
+def clip_faces(frames: Frames, detector: Detector, limit: int) -> list[np.ndarray]:
+    """The largest face of each frame that has one, aligned uint8 RGB (320, 320, 3), `limit` at most.
+
+    frames: (number, frame) pairs, as of a `FrameReader`. MediaError where none can be read.
     """
     crops = []
     with closing(face_stream([Clip(frames)], detector, limit)) as stream:
@@ -127,10 +138,7 @@ def face_scores(frames: Frames, detector: Detector, ensemble: Ensemble, limit: i
             for clip in step.ended:
                 if clip.failure is not None:
                     raise MediaError(clip.failure)
-    scores = ensemble.predict(np.stack(crops)) if crops else np.zeros(0)
-    if not np.isfinite(scores).all():
-        raise WeightsError(NOT_FINITE)
-    return scores
+    return crops
 
 
 def variant_frames(path: Path, variant: str, config: SubmissionConfig) -> Iterator[tuple[int, Frame]]:

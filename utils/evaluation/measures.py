@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,11 +94,18 @@ def read_face(path: Path) -> np.ndarray:
 
 
 def labelled_faces(
-    list_path: Path, root: Path, set_name: str, per_video: int = 1, limit: int | None = None, seed: int = 0
+    list_path: Path,
+    root: Path,
+    set_name: str,
+    per_video: int = 1,
+    limit: int | None = None,
+    seed: int = 0,
+    half: str | None = None,
 ) -> LabelledFaces:
     """Crops of a set of a list (dfdc-data.csv or dfdc.json), evenly spread over each video.
 
-    limit: draw so many videos, the classes' shares kept. DataError for a list or crops of no use.
+    half: only the videos of half "A" or "B" of the set, see `half_of`. limit: draw so many videos, the
+    classes' shares kept. DataError for a list or crops of no use.
     """
     read = read_json_list if list_path.suffix.lower() == ".json" else read_list
     table = read(list_path)
@@ -105,6 +113,8 @@ def labelled_faces(
         videos, _ = find_videos(table, root, (set_name,))
     except DataError as error:
         raise DataError(f"{list_path}: {error}") from None
+    if half is not None:
+        videos = videos.subset(np.flatnonzero([half_of(name) == half for name in videos.names]))
     videos = limit_videos(videos, limit, seed)
     paths, labels = [], []
     for name, label, frames in zip(videos.names, videos.labels, videos.frames, strict=True):
@@ -112,6 +122,11 @@ def labelled_faces(
         paths += [videos.root / name / crop_name(number) for number in picks]
         labels += [int(label)] * len(picks)
     return LabelledFaces(paths, np.array(labels, np.int64))
+
+
+def half_of(name: str) -> str:
+    """"A" or "B": which half of its set a video is in, by its name alone. Calibrate on A, choose on B."""
+    return "AB"[hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[0] % 2]
 
 
 def spread(frames: np.ndarray, count: int) -> np.ndarray:

@@ -1,0 +1,164 @@
+"""The dev score: its rule worked by hand, faces and logits kept, candidates in one table."""
+
+import json
+
+import numpy as np
+import pytest
+from small_config import SMALL
+
+from models import xception
+from utils.core.errors import ConfigError, DataError, WeightsError
+from utils.evaluation import dev_score, dev_set
+from utils.evaluation.dev_score import Candidate, Member, combined, judged, read_candidate
+from utils.evaluation.dev_set import Part, Sizes, Sources
+from utils.evaluation.measures import half_of, labelled_faces
+from utils.weights.checkpoint import save_weights
+from utils.weights.preprocess import METADATA_KEY
+
+
+def part(group: str, is_fake: bool, owners) -> Part:
+    return Part(group, is_fake, None, tuple(owners))
+
+
+PARTS = [part("plain", False, range(20)), part("plain", True, range(20)), part("swaps", True, range(20)),
+         part("clips", False, [0] * 10 + [1] * 2)]  # fmt: skip
+
+
+def logits() -> dict:
+    """Reals: 2 of 20 above 0; of the first clip's faces one in ten, of the second's none."""
+    real = np.linspace(-4, -1, 20)
+    real[:2] = 0.5, 1.5
+    clips = np.full(12, -2.0)
+    clips[3] = 3.0
+    return {("plain", False): real, ("plain", True): np.full(20, 2.0), ("swaps", True): np.full(20, 1.0),
+            ("clips", False): clips}  # fmt: skip
+
+
+def test_score_is_the_mean_auc_less_twice_what_the_worst_group_exceeds():
+    row = judged(PARTS, logits())
+    assert row["auc"] == {"plain": 1.0, "swaps": pytest.approx(1 - 1 / 20)}
+    assert row["false_alarms"] == {"plain": pytest.approx(0.1), "clips": pytest.approx(0.05)}
+    assert row["worst"] == "plain" and row["score"] == pytest.approx(0.975 - 2 * 0.02)
+    # One of 20 may stay above: the limit is the logit of the other.
+    assert row["bias"] == -0.5 and row["found"] == 1.0
+    moved = {key: values + row["bias"] for key, values in logits().items()}
+    assert judged(PARTS, moved)["false_alarms"]["plain"] == 0.05
+    assert judged(PARTS, moved)["score"] == judged(PARTS, moved)["mean_auc"]
+
+
+def test_means_are_of_logits_or_of_probabilities():
+    key = ("plain", False)
+    views = [[{key: np.array([2.0])}, {key: np.array([4.0])}], [{key: np.array([-1.0])}]]
+    assert combined(views, [0.75, 0.25], "logits")[key] == pytest.approx(0.75 * 3 - 0.25)
+    p = 1 / (1 + np.exp(-np.array([2.0, 4.0, -1.0])))
+    mean = 0.75 * p[:2].mean() + 0.25 * p[2]
+    assert combined(views, [0.75, 0.25], "probabilities")[key] == pytest.approx(np.log(mean / (1 - mean)))
+
+
+def test_a_candidate_is_named_with_files_and_weights():
+    assert read_candidate("a=x.safetensors", "logits", False).members[0].weight == 1
+    both = read_candidate("b=x.st:.6,y.st:.4", "logits", True)
+    assert [member.weight for member in both.members] == [0.6, 0.4] and both.flip
+    for text in ("x.st", "=x.st", "a=", "a=x:.6,y:.6", "a=x:many"):
+        with pytest.raises(ConfigError):
+            read_candidate(text, "logits", False)
+
+
+def test_halves_depend_on_the_name_alone():
+    names = [f"v{k}" for k in range(400)]
+    halves = [half_of(name) for name in names]
+    assert set(halves) == {"A", "B"} and 150 < halves.count("A") < 250
+
+
+@pytest.fixture(scope="module")
+def made(face, tmp_path_factory):
+    """Lists of eight videos with crops, and the parts that are made of them."""
+    import cv2
+
+    folder = tmp_path_factory.mktemp("dev")
+    rows = []
+    for k in range(16):
+        name = f"v{k:02d}"
+        (folder / "faces" / name).mkdir(parents=True)
+        cv2.imwrite(str(folder / "faces" / name / "000.png"), np.roll(face, 3 * k, axis=1)[..., ::-1])
+        rows.append(f"{name},{k % 2},1,val")
+    for file, set_name in (("val.csv", "val"), ("other.csv", "dev")):
+        text = "\n".join(rows).replace(",val", f",{set_name}")
+        (folder / file).write_text(f"name,is_fake,n_frame,set_name\n{text}\n")
+    (folder / "clips").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (folder / "clips" / name).write_bytes(b"read by the test")
+    return folder
+
+
+def no_swaps(targets, donors, most):
+    return iter([(0, dev_set.read_face(targets[0])[::-1])])
+
+
+def build(folder, kept, monkeypatch, read_clip):
+    monkeypatch.setattr(dev_set, "swaps", no_swaps)  # swapping is tested in test_swaps
+    sources = Sources(folder / "val.csv", folder / "other.csv", folder / "faces", folder / "clips")
+    sizes = Sizes(val_reals=2, val_fakes=2, elsewhere=2, clip_faces=3)
+    return dev_set.dev_set(sources, sizes, kept, read_clip)
+
+
+def test_parts_are_made_once_of_half_b(made, tmp_path, monkeypatch, face):
+    read = []
+
+    def read_clip(path):
+        read.append(path.name)
+        return [face] * (5 if path.name == "a.mp4" else 1)
+
+    parts = build(made, tmp_path, monkeypatch, read_clip)
+    groups = {(part.group, part.is_fake): part for part in parts}
+    assert groups["clips", False].owners == (0, 0, 0, 1) and read == ["a.mp4", "b.mp4"]
+    assert set(dev_set.DAMAGE) <= {group for group, _ in groups}
+    plain, smooth = groups["plain", False].faces(), groups["bilateral", False].faces()
+    assert plain.shape == smooth.shape == (2, 320, 320, 3) and not np.array_equal(plain, smooth)
+    drawn = labelled_faces(made / "val.csv", made / "faces", "val", half="B").paths
+    assert drawn and all(half_of(path.parent.name) == "B" for path in drawn)
+    again = build(made, tmp_path, monkeypatch, read_clip)
+    assert again == parts and len(read) == 2
+    assert np.array_equal(again[0].faces(), parts[0].faces())
+
+
+def weights(path, seed: int, **metadata):
+    import torch
+
+    torch.manual_seed(seed)
+    save_weights(xception(num_classes=2), path, {METADATA_KEY: SMALL.to_metadata(), **metadata})
+    return path
+
+
+def test_each_network_scores_a_face_once(made, tmp_path, monkeypatch, face):
+    parts = build(made, tmp_path, monkeypatch, lambda path: [face])
+    one, two = (weights(tmp_path / f"{k}.safetensors", k, network="xception") for k in (1, 2))
+    both = Candidate("both", (Member(one, 0.5), Member(two, 0.5)))
+    row = dev_score.row_of(both, parts, tmp_path, "cpu")
+    monkeypatch.setattr(dev_score, "build_ensemble", lambda *_: pytest.fail("it was scored again"))
+    assert dev_score.row_of(both, parts, tmp_path, "cpu") == row
+    alone = dev_score.row_of(Candidate("one", (Member(one, 1.0),)), parts, tmp_path, "cpu")
+    assert set(alone["auc"]) == {"plain", *dev_set.DAMAGE, "swaps", "swaps elsewhere"}
+    assert "/" not in json.dumps(row["members"])
+    table = dev_score.markdown([row, alone])
+    assert "| both | 0.5 `1.safetensors` + 0.5 `2.safetensors` | logits | no |" in table
+    with pytest.raises(WeightsError, match="unnamed"):
+        unnamed = Member(weights(tmp_path / "unnamed.safetensors", 3), 1.0)
+        dev_score.row_of(Candidate("x", (unnamed,)), parts, tmp_path, "cpu")
+
+
+def test_a_files_content_is_its_tensors_not_its_notes(tmp_path):
+    one = weights(tmp_path / "a.safetensors", 1, network="xception")
+    noted = weights(tmp_path / "b.safetensors", 1, network="xception", note="more")
+    other = weights(tmp_path / "c.safetensors", 2, network="xception")
+    contents = [dev_score.content_of(path) for path in (one, noted, other)]
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_candidates_join_the_table_that_is_there(tmp_path):
+    assert dev_score.rows_in(None) == dev_score.rows_in(tmp_path / "dev") == []
+    (tmp_path / "dev.json").write_text(json.dumps({"candidates": [{"name": "a"}]}))
+    assert dev_score.rows_in(tmp_path / "dev") == [{"name": "a"}]
+    (tmp_path / "dev.json").write_text("[]")
+    with pytest.raises(DataError, match="dev.json"):
+        dev_score.rows_in(tmp_path / "dev")
