@@ -37,10 +37,16 @@ def overconfident(bias: bool, n: int = 4000) -> tuple[nn.Linear, torch.Tensor, n
     return layer, inputs, labels, true.numpy()
 
 
+def fitted(layer: nn.Linear, inputs: torch.Tensor, labels: np.ndarray) -> calibration.Calibration:
+    direction = calibration.direction_of(layer, inputs)
+    scale, offset = calibration.fit(calibration.columns(layer, inputs, direction), labels)
+    return calibration.Calibration(scale, offset, direction)
+
+
 @pytest.mark.parametrize("bias", [True, False], ids=["Xception's", "WS-DAN's"])
 def test_the_calibrated_layer_gives_the_fitted_probabilities(bias):
     layer, inputs, labels, true = overconfident(bias)
-    found = calibration.fit(layer, inputs, labels)
+    found = fitted(layer, inputs, labels)
     assert found.scale == pytest.approx(0.5, rel=0.1)
     assert found.offset == pytest.approx(-0.5 if bias else 0.0, abs=0.15)
     before = calibration.logits_of_fake(layer, inputs)
@@ -50,27 +56,54 @@ def test_the_calibrated_layer_gives_the_fitted_probabilities(bias):
     after = calibration.logits_of_fake(layer, inputs)
     np.testing.assert_allclose(after, expected, atol=1e-4)
     assert np.abs(after - true).mean() < 0.2 < np.abs(before - true).mean()
-    again = calibration.fit(layer, inputs, labels)  # what is calibrated stays as it is
+    again = fitted(layer, inputs, labels)  # what is calibrated stays as it is
     assert again.scale == pytest.approx(1, abs=0.01) and again.offset == pytest.approx(0, abs=0.02)
 
 
 def test_a_mean_feature_stands_for_the_bias_that_is_missing():
-    layer, inputs, labels, _ = overconfident(False)
-    found = calibration.fit(layer, inputs, labels)
-    assert (inputs @ found.direction).mean() == pytest.approx(1, abs=1e-3)
+    layer, inputs, _, _ = overconfident(False)
+    assert (inputs @ calibration.direction_of(layer, inputs)).mean() == pytest.approx(1, abs=1e-3)
+    assert calibration.direction_of(overconfident(True)[0], inputs) is None
 
 
-def test_networks_that_go_against_the_labels_or_one_class_are_refused():
+def test_an_ensembles_scale_and_offset_in_each_layer_are_those_of_its_mean_of_logits():
+    made = [overconfident(bias)[:2] for bias in (True, False)]
+    shares, (layers, inputs) = (0.6, 0.4), zip(*made, strict=True)
+    labels = overconfident(True)[2]
+    directions = [calibration.direction_of(*pair) for pair in zip(layers, inputs, strict=True)]
+    tables = [calibration.columns(*row) for row in zip(layers, inputs, directions, strict=True)]
+    table = np.average(tables, axis=0, weights=shares)
+    scale, offset = calibration.fit(table, labels)
+    for layer, direction in zip(layers, directions, strict=True):
+        calibration.apply(layer, calibration.Calibration(scale, offset, direction))
+    after = [calibration.logits_of_fake(*pair) for pair in zip(layers, inputs, strict=True)]
+    np.testing.assert_allclose(np.average(after, axis=0, weights=shares), table @ (scale, offset), atol=1e-4)
+
+
+def test_the_real_faces_of_each_domain_weigh_alike():
+    labels = np.array([0] * 30 + [1] * 50 + [0] * 10)
+    domains = np.array(["a"] * 80 + ["b"] * 10)
+    weights = calibration.alike(labels, domains)
+    parts = (labels == 0) & (domains == "a"), (labels == 0) & (domains == "b"), labels == 1
+    assert [weights[part].sum() for part in parts] == pytest.approx([22.5, 22.5, 45])
+    logits = np.where(labels == 1, 1.0, np.where(domains == "b", 0.9, -1.0)) + np.linspace(-2, 2, 90)
+    table = np.stack([logits, np.ones(90)], axis=1)
+    # the few faces of b that look fake move the bias down, once they count as much as those of a
+    assert calibration.fit(table, labels, weights)[1] < calibration.fit(table, labels)[1]
+
+
+def test_networks_that_go_against_the_labels_or_too_few_faces_are_refused():
     layer, inputs, labels, _ = overconfident(True)
-    with pytest.raises(DataError, match="against the labels"):
-        calibration.fit(layer, inputs, 1 - labels)
-    with pytest.raises(DataError, match="one kind is missing"):
-        calibration.fit(layer, inputs, np.zeros_like(labels))
-    with pytest.raises(WeightsError, match="no finite number"):
-        calibration.fit(layer, inputs * torch.tensor(float("nan")), labels)
-    told_apart = (calibration.logits_of_fake(layer, inputs) > 0).astype(int)
-    with pytest.raises(DataError, match="too few, or all judged rightly"):
-        calibration.fit(layer, inputs, told_apart)
+    table = calibration.columns(layer, inputs, None)
+    for error, rows, kinds in (
+        (DataError, table, 1 - labels),
+        (DataError, table, np.zeros_like(labels)),
+        (DataError, table[:30], np.arange(30) % 2),
+        (DataError, table, (table[:, 0] > 0).astype(int)),
+        (WeightsError, table * np.nan, labels),
+    ):
+        with pytest.raises(error):
+            calibration.fit(rows, kinds)
 
 
 def test_notes_of_calibrations_compose_to_what_was_done_to_the_logit():
@@ -78,19 +111,16 @@ def test_notes_of_calibrations_compose_to_what_was_done_to_the_logit():
     layer, inputs, labels, _ = overconfident(True)
     plain = calibration.logits_of_fake(layer, inputs)
     note = calibration.Note.read(None)
-    for scale, offset, faces in ((0.5, -1.25, "9 faces of a.csv, set val"), (1.5, 0.25, "7 faces")):
+    for scale, offset, faces in ((0.5, -1.25, 9), (1.5, 0.25, 7)):
         found = calibration.Calibration(scale, offset, None)
         calibration.apply(layer, found)
-        note = calibration.Note.read(str(note.then(found, faces)))
-    assert str(note) == "logit * 0.7500 + -1.6250, fitted 2 times, last on 7 faces"
+        note = calibration.Note.read(note.then(found, faces, "a.csv\nval").to_metadata())
+    assert note == calibration.Note(0.75, -1.625, 2, 7, "a.csv\nval")
     after = calibration.logits_of_fake(layer, inputs)
     np.testing.assert_allclose(after, note.scale * plain + note.offset, atol=1e-4)
-    once = calibration.Note.read("logit * 0.5000 + -1.2500, fitted on 9 faces of a.csv, set val")
-    assert once == calibration.Note(0.5, -1.25, 1, "9 faces of a.csv, set val")
-    odd = calibration.Note(0.5, 1.0, 2, "3 faces of a\nb.csv, set val")
-    assert calibration.Note.read(str(odd)) == odd
-    for text in ("", "yes", "logit * x + 1.0, fitted on 3 faces", "logit * 1.2.3 + 1.0, fitted on 3 faces"):
-        with pytest.raises(WeightsError, match="none of calibrate.py"):
+    wrong = note.to_metadata().replace("0.75", '"x"')
+    for text in ("", "yes", "[]", "{}", wrong):
+        with pytest.raises(WeightsError, match="calibrated"):
             calibration.Note.read(text)
 
 
@@ -102,11 +132,11 @@ def test_crops_are_spread_over_a_video():
 
 @pytest.fixture
 def data(tmp_path) -> Path:
-    """Six real and six fake videos of one flat crop; the fakes are brighter, two the other way round."""
+    """24 real and 24 fake videos of one flat crop; the fakes are brighter, some the other way round."""
     sets = {"valid": []}
-    for k in range(12):
-        fake = int(k >= 6)
-        level = 190 - 5 * k if fake != (k in (2, 8)) else 60 + 5 * k
+    for k in range(48):
+        fake = int(k >= 24)
+        level = 190 - k if fake != (k % 6 == 2) else 60 + k
         (tmp_path / "faces" / f"v{k}").mkdir(parents=True)
         noise = np.random.default_rng(k).integers(-20, 20, (320, 320, 3))
         cv2.imwrite(str(tmp_path / "faces" / f"v{k}" / "004.png"), (level + noise).astype(np.uint8))
@@ -121,7 +151,7 @@ def tool():
 
 def test_the_tool_writes_weights_that_score_as_fitted(data, tmp_path, capsys):
     plain = write_weights(tmp_path / "plain.safetensors")
-    arguments = ["--list", str(data / "dfdc.json"), "--faces", str(data / "faces"), "--set", "valid"]
+    arguments = ["--list", str(data / "dfdc.json"), "valid", "--faces", str(data / "faces")]
     assert tool().main([str(plain), *arguments]) == 2  # it doesn't say which network it is
     assert "names no network" in capsys.readouterr().err
 
@@ -142,22 +172,22 @@ def test_the_tool_writes_weights_that_score_as_fitted(data, tmp_path, capsys):
             net.last_linear.weight *= -1
             net.last_linear.bias *= -1
     logit = calibration.logits_of_fake(net.last_linear, inputs)
-    found = calibration.fit(net.last_linear, inputs, faces.labels)
+    found = fitted(net.last_linear, inputs, faces.labels)
     named = tmp_path / "named.safetensors"
     save_weights(net, named, {"network": "xception", METADATA_KEY: SMALL.to_metadata(), "seed": "7"})
     assert tool().main([str(named), *arguments, "--batch-size", "5"]) == 0
-    before, after = (float(part.split()[-1]) for part in capsys.readouterr().out.strip().rsplit(" -> ", 1))
-    assert after <= before
+    out, warned = capsys.readouterr()
+    before, after = (float(part.split(" log loss ")[1].split(",")[0]) for part in out.splitlines()[1:3])
+    assert after <= before and "24 real and 24 fake" in out and warned.startswith("warning: ")
 
     written = tmp_path / "named-calibrated.safetensors"
     _, metadata = read_state_dict(written)
     assert metadata["seed"] == "7" and metadata[METADATA_KEY] == SMALL.to_metadata()
-    assert "12 faces of dfdc.json, set valid" in metadata["calibrated"]
     once = calibration.Note.read(metadata["calibrated"])
     twice = tmp_path / "twice.safetensors"
     assert tool().main([str(written), *arguments, "--output", str(twice)]) == 0
     note = calibration.Note.read(read_state_dict(twice)[1]["calibrated"])
-    assert (once.times, note.times, note.fitted_on) == (1, 2, "12 faces of dfdc.json, set valid")
+    assert (once.times, note.times, note.faces, note.fitted_on) == (1, 2, 48, "dfdc.json valid")
     # fitted to the same faces there is nothing left to do, but for the rounding to fp16
     assert note.scale == pytest.approx(once.scale, rel=0.02)
     assert note.offset == pytest.approx(once.offset, abs=0.02 + 0.02 * abs(once.offset))
@@ -174,20 +204,20 @@ def test_errors_are_one_line(data, tmp_path, capsys):
     metadata = {"network": "xception", METADATA_KEY: SMALL.to_metadata()}
     save_state_dict(state, noted, metadata | {"calibrated": "by hand"})
     save_state_dict(state, odd, metadata | {METADATA_KEY: "{"})
-    common = ["--faces", str(data / "faces"), "--set", "valid"]
+    common = ["--list", str(data / "dfdc.json"), "valid", "--faces", str(data / "faces")]
     for weights, said in (
         ("no.safetensors", "no such weights file"),
         ("/", "a folder, not a weights file"),
         (plain, "names no network"),
-        (noted, "none of calibrate.py: 'by hand'"),
+        (noted, "by hand"),
         (odd, "'preprocess' can't be understood"),
     ):
-        assert tool().main([weights, "--list", str(data / "dfdc.json"), *common]) == 2
+        assert tool().main([weights, *common]) == 2
         error = capsys.readouterr().err
         assert error.startswith(f"error: {weights}: ") and error.count("\n") == 1 and said in error
     before = Path(odd).read_bytes()
     for output, said in (("a.pth", "must end in .safetensors"), (odd, "would be overwritten")):
-        assert tool().main([odd, "--list", str(data / "dfdc.json"), *common, "--output", output]) == 2
+        assert tool().main([odd, *common, "--output", output]) == 2
         error = capsys.readouterr().err
         assert error.startswith(f"error: {output}: ") and error.count("\n") == 1 and said in error
     assert Path(odd).read_bytes() == before

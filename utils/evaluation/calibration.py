@@ -1,15 +1,19 @@
-"""Calibration of a trained network: a temperature and a bias for its logit, put into its last layer.
+"""Calibration of trained networks: a temperature and a bias for their logit, put into their last layers.
 
 With z the logit of p(fake), logistic regression on labelled faces fits p = sigmoid(a z + c t) (Platt 1999,
 "Probabilistic outputs for support vector machines"; c = 0 is the temperature of Guo et al. 2017,
 arXiv:1706.04599). t is 1 where the last layer has a bias. WS-DAN's has none, and no feature that is constant:
 there t is the projection on the mean feature, scaled to be 1 on average, which a layer without bias can hold.
+
+An ensemble whose mean is of logits has one a and one c: z and t are the weighted means of its networks', so
+that the same a and c in each network's layer are those of the ensemble.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -20,6 +24,7 @@ from utils.core.errors import DataError, WeightsError
 
 FAKE = 1
 MOST_SCALE = 10.0  # faces that the network tells apart without an error would have an infinite one
+LEAST_FACES, FEW_FACES = 20, 200  # of each class: below the first it is refused, below the second warned
 METADATA_KEY = "calibrated"  # under which a weights file holds its note
 
 
@@ -36,13 +41,14 @@ class Calibration:
 class Note:
     """What a weights file says of its calibration: all that was done to the logit since training.
 
-    scale, offset: of the logit before any calibration; times: how often it was fitted, fitted_on: on what
-    the last time. Without a bias in the last layer the offset is that of the mean feature.
+    scale, offset: of the logit before any calibration; times: how often it was fitted; faces, fitted_on: how
+    many and which the last time. Without a bias in the last layer the offset is that of the mean feature.
     """
 
     scale: float = 1.0
     offset: float = 0.0
     times: int = 0
+    faces: int = 0
     fitted_on: str = ""
 
     @classmethod
@@ -50,21 +56,22 @@ class Note:
         """The note of a file's metadata; None = it was not calibrated. WeightsError if it isn't one."""
         if text is None:
             return cls()
-        number = r"(-?\d+\.\d+)"
-        form = rf"logit \* {number} \+ {number}, fitted (?:(\d+) times, last )?on (.*)"
-        found = re.fullmatch(form, text, re.DOTALL)  # a list's name may have any character
-        if found is None:
-            raise WeightsError(f"its metadata's note {METADATA_KEY!r} is none of calibrate.py: {text[:80]!r}")
-        return cls(float(found[1]), float(found[2]), int(found[3] or 1), found[4])
+        try:
+            entries = json.loads(text)
+            numbers = float(entries["scale"]), float(entries["offset"])
+            return cls(*numbers, int(entries["times"]), int(entries["faces"]), str(entries["fitted_on"]))
+        except (KeyError, TypeError, ValueError):
+            reason = f"its metadata's note {METADATA_KEY!r} is none of calibrate.py: {text[:80]!r}"
+            raise WeightsError(f"{reason}; start from the weights as they were exported") from None
 
-    def then(self, calibration: Calibration, fitted_on: str) -> Note:
+    def then(self, calibration: Calibration, faces: int, fitted_on: str) -> Note:
         """The note after one more calibration: a2 (a1 z + c1) + c2."""
         offset = calibration.scale * self.offset + calibration.offset
-        return Note(calibration.scale * self.scale, offset, self.times + 1, fitted_on)
+        return Note(calibration.scale * self.scale, offset, self.times + 1, faces, fitted_on)
 
-    def __str__(self) -> str:
-        often = f"{self.times} times, last " if self.times > 1 else ""
-        return f"logit * {self.scale:.4f} + {self.offset:.4f}, fitted {often}on {self.fitted_on}"
+    def to_metadata(self) -> str:
+        """As JSON, for the metadata of a weights file."""
+        return json.dumps(asdict(self))
 
 
 def last_layer(net: nn.Module) -> nn.Linear:
@@ -91,32 +98,56 @@ def logits_of_fake(layer: nn.Linear, inputs: Tensor) -> np.ndarray:
     return (logits[:, FAKE] - logits[:, 1 - FAKE]).numpy()
 
 
-def fit(layer: nn.Linear, inputs: Tensor, labels: np.ndarray) -> Calibration:
-    """The calibration of least log loss; inputs (N, F), labels (N,) 1 = fake.
+def direction_of(layer: nn.Linear, inputs: Tensor) -> Tensor | None:
+    """What stands for a bias in a layer without one: the mean of its inputs (N, F), scaled; else None."""
+    if layer.bias is not None:
+        return None
+    mean = inputs.mean(dim=0)
+    return mean / mean.square().sum()
 
-    DataError if only one class is there, or if the network's answers go against the labels; WeightsError if
-    they aren't finite.
+
+def columns(layer: nn.Linear, inputs: Tensor, direction: Tensor | None) -> np.ndarray:
+    """What is fitted to, (N, 2): the logit of p(fake), and what the offset is multiplied by."""
+    ones = np.ones(len(inputs)) if direction is None else (inputs @ direction).double().numpy()
+    return np.stack([logits_of_fake(layer, inputs), ones], axis=1)
+
+
+def alike(labels: np.ndarray, domains: Sequence[str]) -> np.ndarray:
+    """Weights (N,): real faces of each domain the same in all, and all fakes as much as all reals."""
+    domains = np.asarray(domains)
+    weights = np.zeros(len(labels))
+    weights[labels == FAKE] = 1 / max((labels == FAKE).sum(), 1)
+    there = np.unique(domains[labels != FAKE])
+    for domain in there:
+        part = (labels != FAKE) & (domains == domain)
+        weights[part] = 1 / (part.sum() * len(there))
+    return weights * len(labels) / weights.sum()
+
+
+def fit(table: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
+    """Scale and offset of least log loss; table (N, 2) as of `columns`, labels (N,) 1 = fake, weights (N,).
+
+    DataError if a class is missing or has too few, or if the network's answers go against the labels;
+    WeightsError if they aren't finite.
     """
-    if len(set(labels.tolist())) < 2:
+    counts = [int((labels == label).sum()) for label in (0, FAKE)]
+    if not min(counts):
         raise DataError("calibrating needs real and fake faces; one kind is missing")
-    direction = None
-    if layer.bias is None:
-        mean = inputs.mean(dim=0)  # (F,)
-        direction = mean / mean.square().sum()
-    steady = np.ones(len(labels)) if direction is None else (inputs @ direction).double().numpy()
-    table = np.stack([logits_of_fake(layer, inputs), steady], axis=1)  # (N, 2)
+    if min(counts) < LEAST_FACES:
+        there = f"{counts[0]} real and {counts[1]} fake"
+        raise DataError(f"calibrating needs {LEAST_FACES} faces of each kind; there are {there}")
     if not np.isfinite(table).all():
         raise WeightsError("what the last layer sees or says is no finite number: damaged weights")
     # No penalty: C is infinite; the second column stands for the intercept.
     regression = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-8, max_iter=1000)
-    scale, offset = regression.fit(table, labels).coef_[0]
+    scale, offset = regression.fit(table, labels, sample_weight=weights).coef_[0]
     if scale <= 0:
         raise DataError(f"the network's logit would be multiplied by {scale:.3g}: it goes against the labels")
     if scale > MOST_SCALE:
         raise DataError(
             f"the logit would be multiplied by {scale:.3g}: the faces are too few, or all judged rightly"
         )
-    return Calibration(float(scale), float(offset), direction)
+    return float(scale), float(offset)
 
 
 @torch.no_grad()
