@@ -6,7 +6,9 @@
     python best-submission.py videos/ --output out/submission.csv --resume       # go on after an interruption
 
 Writes `filename,label` (label: probability of being fake), and beside it `<stem>.errors.csv`
-(`filename,reason`) for what could not be judged and got 0.5. Each result goes to `<stem>.scored.csv` as it
+(`filename,reason`) for what could not be judged and got 0.5; where the weights state the limits for it, also
+verdicts.csv: likely real, can't tell or likely fake, and why (`<stem>.verdicts.csv` beside another name than
+submission.csv). Each result goes to `<stem>.scored.csv` as it
 comes in; --resume goes on from that file, so that only files that are new, changed or not reached yet are
 scored.
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:  # what is heavy is imported after the arguments are read, so 
 
     from utils.scoring.aggregate import Result
     from utils.scoring.record import Record
+    from utils.scoring.verdict import Limits
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -57,6 +60,7 @@ def submit(args: argparse.Namespace) -> int:
     from utils.scoring.record import Record, fingerprint
     from utils.scoring.scorer import BUNDLED, build, score_media
     from utils.scoring.submission import check_submission_path
+    from utils.scoring.verdict import limits_for
 
     config = load_config(args.config or BUNDLED, SubmissionConfig, args.overrides)
     if args.config is None:
@@ -64,7 +68,7 @@ def submit(args: argparse.Namespace) -> int:
     print(describe(config))
     names, order, missing = choose_files(args.input, args.sample_submission)
     check_submission_path(args.output, args.sample_submission)
-    record = Record(args.output, fingerprint(config))
+    record, limits = Record(args.output, fingerprint(config)), limits_for(config)
     results = recall(record, names) if args.resume else {}
     todo = [path for path in names if path not in results]
     interrupted = False
@@ -77,7 +81,7 @@ def submit(args: argparse.Namespace) -> int:
         if not args.resume:
             set_aside(record)
         interrupted = judge(score_media(todo, detector, ensemble, config), names, results, record)
-    return finish(args.output, names, order, missing, results, interrupted)
+    return finish(args.output, names, order, missing, results, interrupted, limits)
 
 
 def choose_files(source: Path, sample: Path | None) -> tuple[dict[Path, str], list[str], dict[str, str]]:
@@ -156,11 +160,13 @@ def finish(
     missing: dict[str, str],
     results: dict[Path, Result],
     interrupted: bool,
+    limits: Limits | None,
 ) -> int:
-    """Write the submission in `order`, print the table; returns the exit code."""
+    """Write the submission in `order`, with limits the verdicts, print the table; returns the exit code."""
     from utils.scoring.aggregate import UNDECIDED, Result
     from utils.scoring.record import rows_in
     from utils.scoring.submission import beside, table, write_submission
+    from utils.scoring.verdict import verdict_on
 
     if interrupted and not results:
         raise KeyboardInterrupt
@@ -169,8 +175,9 @@ def finish(
     rows = [(name, by_name[name]) for name in order if name in by_name]
     if interrupted and rows_in(output) > len(rows):  # an earlier run got further: its table stays
         output = beside(output, "interrupted")
-    write_submission(output, rows)
-    print(table(rows))
+    verdicts = None if limits is None else {name: verdict_on(result, limits) for name, result in rows}
+    write_submission(output, rows, verdicts)
+    print(table(rows, verdicts=verdicts))
     failed = sum(bool(result.reason) for _, result in rows)
     print(f"{output}: {len(rows)} file(s), {failed} of them not judged ({beside(output, 'errors')})")
     if interrupted:

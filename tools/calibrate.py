@@ -18,15 +18,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import nn
 
+    from utils.evaluation.calibration import Note
     from utils.weights.preprocess import Preprocess
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -58,8 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     return run(lambda: calibrate(arguments), memory_advice="try a smaller --batch-size")
 
 
-@dataclass
-class Network:
+class Network(NamedTuple):
     """A weights file on its way: its share of the ensemble, where it goes, and what it is."""
 
     path: Path
@@ -68,7 +67,7 @@ class Network:
     net: nn.Module
     metadata: dict[str, str]
     preprocess: Preprocess
-    note: object
+    note: Note
 
 
 def calibrate(arguments: argparse.Namespace) -> int:

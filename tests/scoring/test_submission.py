@@ -9,7 +9,7 @@ import pytest
 from utils.core.errors import ConfigError
 from utils.faces.video import UNREADABLE
 from utils.scoring import submission
-from utils.scoring.aggregate import Result
+from utils.scoring.aggregate import Evidence, Result
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.record import Record, fingerprint
 from utils.scoring.submission import name_files, table, write_submission
@@ -37,6 +37,25 @@ def test_the_record_survives_a_torn_line_and_a_changed_video(tmp_path):
     record.path.write_text("some,other,table\n1,2,3\n")
     with pytest.raises(ConfigError, match="not a file that --resume can read"):
         Record(tmp_path / "o.csv", "f" * 16).recall(files)
+
+
+def test_a_record_keeps_what_scores_stand_on_and_one_of_before_is_read(tmp_path):
+    files = {tmp_path / name: name for name in ("a.mp4", "b.mp4")}
+    for path in files:
+        path.write_text("x")
+    record = Record(tmp_path / "o.csv", "f" * 16)
+    evidence = Evidence(0.125, 0.25, 0.75, 60.5)
+    for path in files:
+        record.append(path.name, Result(path, 0.5, 3, evidence=evidence))
+    recalled = Record(tmp_path / "o.csv", "f" * 16).recall(files)
+    assert [result.evidence for result in recalled.values()] == [evidence] * 2
+    lines = [line.split(",")[:8] for line in record.path.read_text().splitlines()]
+    record.path.write_text("".join(",".join(line) + "\n" for line in lines[:2]))  # of before, a row to come
+    again = Record(tmp_path / "o.csv", "f" * 16)
+    assert [result.evidence for result in again.recall(files).values()] == [None]
+    again.append("b.mp4", Result(tmp_path / "b.mp4", 0.5, 3, evidence=evidence))
+    recalled = Record(tmp_path / "o.csv", "f" * 16).recall(files)
+    assert [result.evidence for result in recalled.values()] == [None, evidence]
 
 
 def test_what_could_not_be_read_is_tried_again_and_what_holds_no_face_is_not(tmp_path):

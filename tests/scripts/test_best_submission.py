@@ -10,15 +10,20 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from processes import start_stoppable
 from scripts import load_script
 from small_config import write_config, write_weights
 
+from models import xception
 from utils.core.errors import UserError
+from utils.scoring import verdict
 from utils.scoring.aggregate import Result
 from utils.scoring.record import Record
 from utils.scoring.submission import write_submission
+from utils.scoring.verdict import limits_from
+from utils.weights.checkpoint import load_weights, save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "best-submission.py"
@@ -57,6 +62,33 @@ def main(capsys):
         return code, streams.out, streams.err
 
     return call
+
+
+def test_verdicts_lie_beside_and_stay_with_resume(main, tmp_path, weights, clip, no_face_clip):
+    net = xception(num_classes=2)
+    metadata = load_weights(net, weights)
+    limits = limits_from(np.linspace(0, 1, 99), np.linspace(0, 1, 99), "real faces", "fakes")
+    stated = metadata | {verdict.METADATA_KEY: limits.to_metadata()}
+    save_weights(net, tmp_path / "stated.safetensors", stated)
+    keys = {"frame_stride": 5, "face_limit": 5}
+    config = write_config(tmp_path / "stated.py", tmp_path / "stated.safetensors", **keys)
+    (tmp_path / "in").mkdir()
+    for name, path in (("face.mp4", clip), ("nobody.mp4", no_face_clip)):
+        shutil.copy(path, tmp_path / "in" / name)
+    common = [tmp_path / "in", "--config", config, "--output", tmp_path / "out" / "submission.csv"]
+    code, said, _ = main(*common)
+    header, face, nobody = rows(tmp_path / "out" / "verdicts.csv")
+    assert code == 0 and header == ("filename", "probability", "verdict", "faces", "spread", "why")
+    assert face[0] == "face.mp4" and face[3] == "5" and 0 < float(face[4]) < 0.5
+    assert face[2] in (verdict.REAL, verdict.OPEN, verdict.FAKE) and face[5] and f"{face[2]}: " in said
+    assert nobody[2] == verdict.OPEN and "no face" in nobody[5] and nobody[4] == ""
+    assert rows(tmp_path / "out" / "submission.csv")[0] == ("filename", "label")
+    (tmp_path / "out" / "verdicts.csv").unlink()
+    assert main(*common, "--resume")[0] == 0
+    assert rows(tmp_path / "out" / "verdicts.csv") == [header, face, nobody]
+    plain = write_config(tmp_path / "plain.py", weights, face_limit=2)
+    code, said, _ = main(clip, "--config", plain, "--output", tmp_path / "plain" / "submission.csv")
+    assert code == 0 and not (tmp_path / "plain" / "verdicts.csv").exists() and "probability\n" in said
 
 
 @pytest.fixture

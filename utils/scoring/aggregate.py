@@ -12,6 +12,19 @@ UNDECIDED = 0.5
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What a score stands on: standard deviation and range of the faces' probabilities, and their size.
+
+    eyes: median distance between the eyes in the frames, in pixels.
+    """
+
+    spread: float
+    lowest: float
+    highest: float
+    eyes: float
+
+
+@dataclass(frozen=True)
 class Result:
     """What came of one video or image.
 
@@ -20,7 +33,7 @@ class Result:
     which the first and the last of them are seen; duration: seconds of the clip; None = unknown. people: how
     many were seen at once, of whom the one with the largest face was judged; 0 = nobody.
     by_network: (faces, networks) float64, each network's probability of each face; None where only the
-    result is known, as from a record.
+    result is known, as from a record. evidence: None where nothing was judged, or it isn't known.
     """
 
     path: Path
@@ -33,6 +46,7 @@ class Result:
     duration: float | None = None
     people: int = 0
     by_network: np.ndarray | None = field(default=None, compare=False, repr=False)
+    evidence: Evidence | None = field(default=None, compare=False)
 
     @property
     def judged(self) -> str:
@@ -82,6 +96,7 @@ class FaceScores:
     people: list[int] = field(default_factory=list)  # in frames that were searched as a whole
     probabilities: list[float] = field(default_factory=list)
     by_network: list[np.ndarray] = field(default_factory=list)
+    eyes: list[float] = field(default_factory=list)  # of each face found, pixels between them
 
     @property
     def complete(self) -> bool:
@@ -109,5 +124,13 @@ class FaceScores:
         return Result(
             self.path, UNDECIDED if reason else mean, count, reason, self.warning,
             min(self.seconds, default=None), max(self.seconds, default=None), self.duration,
-            people_in(self.people) or 1, np.stack(self.by_network),
+            people_in(self.people) or 1, np.stack(self.by_network), None if reason else self.evidence(),
         )  # fmt: skip
+
+    def evidence(self) -> Evidence:
+        """Of the faces scored; eyes NaN where their distance isn't known."""
+        eyes = float(np.median(self.eyes)) if self.eyes else float("nan")
+        probabilities = np.array(self.probabilities)
+        return Evidence(
+            float(probabilities.std()), *map(float, (probabilities.min(), probabilities.max())), eyes
+        )

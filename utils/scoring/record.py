@@ -7,19 +7,22 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from itertools import chain, count
 from pathlib import Path
 
 from utils.core.config import as_plain
 from utils.core.errors import ConfigError, UserError, WeightsError
 from utils.faces.video import UNREADABLE
-from utils.scoring.aggregate import Result
+from utils.scoring.aggregate import Evidence, Result
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.submission import ENCODING, GO_ON, beside, csv_lines
 
 _ANEW = "run without --resume to start anew, or name another --output"
 RECORD_COLUMNS = ("filename", "probability", "faces", "reason", "warning", "size", "modified", "fingerprint")
+EVIDENCE_COLUMNS = ("spread", "lowest", "highest", "eyes")  # behind them; records of before have none
+FINGERPRINT = RECORD_COLUMNS.index("fingerprint")
 
 
 def fingerprint(config: SubmissionConfig) -> str:
@@ -75,7 +78,9 @@ class Record:
             row = rows.get(name)
             if row and row[5:7] == self._state(path) and not row[3].startswith(UNREADABLE):
                 try:
-                    results[path] = Result(path, _probability(row[1]), int(row[2]), row[3], row[4])
+                    evidence = _evidence(row[len(RECORD_COLUMNS) :])
+                    known = _probability(row[1]), int(row[2]), row[3], row[4]
+                    results[path] = Result(path, *known, evidence=evidence)
                 except ValueError:
                     raise ConfigError(f"{self.path}: the row of {name} holds no score; {_ANEW}") from None
         self._mode = "a"
@@ -96,9 +101,12 @@ class Record:
     def append(self, name: str, result: Result) -> None:
         """Add one result. Raises UserError where the disk fails."""
         known = (name, f"{result.probability:.9f}", result.faces, result.reason, result.warning)
-        rows = [(*known, *self._state(result.path), self.fingerprint)]
+        evidence = ("",) * len(EVIDENCE_COLUMNS)
+        if result.evidence is not None:
+            evidence = tuple(f"{value:.6f}" for value in astuple(result.evidence))
+        rows = [(*known, *self._state(result.path), self.fingerprint, *evidence)]
         if self._mode == "w" or not self.path.exists() or not self.path.stat().st_size:
-            rows.insert(0, RECORD_COLUMNS)
+            rows.insert(0, RECORD_COLUMNS + EVIDENCE_COLUMNS)
         try:
             # Opened anew each time: closed is written, whatever ends the process.
             with open(self.path, self._mode, newline="", **ENCODING) as file:
@@ -122,10 +130,11 @@ class Record:
             header, *rows = csv.reader(io.StringIO(whole.decode(**ENCODING), newline="")) if whole else [[]]
         except csv.Error:
             header, rows = [], []
-        if whole and tuple(header) != RECORD_COLUMNS:
+        forms = (RECORD_COLUMNS, RECORD_COLUMNS + EVIDENCE_COLUMNS)
+        if whole and tuple(header) not in forms:
             raise ConfigError(f"{self.path} is not a file that --resume can read; {_ANEW}")
-        rows = [row for row in rows if len(row) == len(RECORD_COLUMNS)]
-        if any(row[-1] != self.fingerprint for row in rows):
+        rows = [row for row in rows if len(row) in map(len, forms)]
+        if any(row[FINGERPRINT] != self.fingerprint for row in rows):
             raise ConfigError(f"{self.path} was written with another config or other weights; {_ANEW}")
         return rows
 
@@ -145,6 +154,11 @@ def rows_in(path: Path) -> int:
         return max(path.read_bytes().count(b"\n") - 1, 0)
     except OSError:
         return 0
+
+
+def _evidence(texts: Sequence[str]) -> Evidence | None:
+    """What the columns behind the others say; None if empty or not there. ValueError for no numbers."""
+    return Evidence(*map(float, texts)) if any(texts) else None
 
 
 def _probability(text: str) -> float:

@@ -1,8 +1,8 @@
 """From videos to probabilities: a stream of faces -> batches over clips -> ensemble -> mean over a clip.
 
-    from utils.scoring.scorer import score
-    table = score("clip.mp4")                                   # bundled weights
-    table = score(["folder", "clip.mp4"], "submission-conf/wm.py", device="cuda")
+from utils.scoring.scorer import score
+table = score("clip.mp4")                                   # bundled weights
+table = score(["folder", "clip.mp4"], "submission-conf/wm.py", device="cuda")
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from utils.core.config import ROOT, load_config
 from utils.core.device import pick_device
 from utils.core.errors import UserError
+from utils.faces.detector import Face
 from utils.faces.frames import SpreadFrames, StrideFrames
 from utils.faces.stream import Clip, Detector, Step, face_stream, limits_for
 from utils.faces.tracker import detector_of
@@ -54,6 +55,7 @@ class _Batches:
         for clip, found in step.faces:
             self.crops[clip].append(found.crop[:, :, ::-1])  # BGR -> RGB
             self.clips[clip].note(found.seconds, found.face.people)
+            self.clips[clip].eyes.append(eye_distance(found.face))
         for clip in step.ended:
             end(self.clips[clip], clip)
         for clip in list(self.crops):
@@ -105,6 +107,11 @@ def frames_of(path: Path, config: SubmissionConfig) -> StrideFrames | SpreadFram
     """The frames of a file that the config has judged."""
     reader = FrameReader(path, config.frame_stride)
     return SpreadFrames(reader, config.face_limit) if config.frames == "spread" else StrideFrames(reader)
+
+
+def eye_distance(face: Face) -> float:
+    """Pixels between the eyes, in the frame."""
+    return float(np.linalg.norm(face.landmarks[0] - face.landmarks[1]))
 
 
 def end(scores: FaceScores, clip: Clip) -> None:

@@ -1,7 +1,8 @@
 """What a scoring run reads and writes around its scores: names, sample, `submission.csv`.
 
-    submission.csv          filename,label                 one row a file, 6 decimals
-    submission.errors.csv   filename,reason                what could not be judged and therefore got 0.5
+submission.csv          filename,label                 one row a file, 6 decimals
+submission.errors.csv   filename,reason                what could not be judged and therefore got 0.5
+verdicts.csv            what is to be made of each     where the weights state limits for it
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from utils.core.errors import ConfigError, UserError
 from utils.core.files import try_folder, write_whole
 from utils.scoring.aggregate import Result
 
+if TYPE_CHECKING:
+    from utils.scoring.verdict import Verdict
+
+VERDICT_COLUMNS = ("filename", "probability", "verdict", "faces", "spread", "why")
 GO_ON = "put that right, then go on from what was scored with --resume"
 # File names need not be valid UTF-8; this writes them as the bytes they are.
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
@@ -89,7 +95,7 @@ def check_submission_path(output: Path, sample: Path | None = None) -> None:
     if output.suffix.lower() != ".csv":
         raise ConfigError(f"--output {output}: the name must end in .csv")
     try:
-        for path in (output, beside(output, "errors"), beside(output, "scored")):
+        for path in (output, beside(output, "errors"), beside(output, "scored"), verdicts_path(output)):
             if sample is not None and path.exists() and path.samefile(sample):
                 raise ConfigError(f"--output {output}: {path} is the sample, which would be overwritten")
             if path.is_dir():
@@ -105,32 +111,52 @@ def beside(output: Path, kind: str) -> Path:
     return output.with_name(f"{output.stem}.{kind}.csv")
 
 
-def write_submission(output: Path, rows: Iterable[tuple[str, Result]]) -> None:
+def verdicts_path(output: Path) -> Path:
+    """`out/submission.csv` -> `out/verdicts.csv`; of another name -> `out/<name>.verdicts.csv`."""
+    return output.with_name("verdicts.csv") if output.stem == "submission" else beside(output, "verdicts")
+
+
+def write_submission(
+    output: Path, rows: Iterable[tuple[str, Result]], verdicts: Mapping[str, Verdict] | None = None
+) -> None:
     """Write (name, result) rows to `output` and its `.errors.csv`, each aside first, then moved into place.
 
-    Raises UserError where the disk fails.
+    verdicts: of each name, for `verdicts.csv`; None = no such table. Raises UserError where the disk fails.
     """
     rows = list(rows)
     labels = [(name, f"{result.probability:.6f}") for name, result in rows]
     errors = [(name, result.reason) for name, result in rows if result.reason]
-    for path, columns, table in (
-        (beside(output, "errors"), ("filename", "reason"), errors),
-        (output, ("filename", "label"), labels),
-    ):
+    tables = [(beside(output, "errors"), ("filename", "reason"), errors)]
+    if verdicts is not None:
+        tables.append((verdicts_path(output), VERDICT_COLUMNS, [judged(*row, verdicts) for row in rows]))
+    for path, columns, table in (*tables, (output, ("filename", "label"), labels)):
         try:
             write_whole(path, csv_lines([columns, *table]))
         except OSError as error:
             raise UserError(f"{path} can't be written ({error.strerror}); {GO_ON}") from None
 
 
-def table(rows: Sequence[tuple[str, Result]], ends: int = 25) -> str:
-    """The results as text: file, faces, probability; of more than 2 * `ends` rows the first and last ones."""
+def judged(name: str, result: Result, verdicts: Mapping[str, Verdict]) -> tuple:
+    """A row of `verdicts.csv`; the spread is empty where nothing is known of the faces."""
+    verdict, evidence = verdicts[name], result.evidence
+    spread = "" if evidence is None else f"{evidence.spread:.4f}"
+    return name, f"{result.probability:.6f}", verdict.word, result.faces, spread, verdict.why
+
+
+def table(
+    rows: Sequence[tuple[str, Result]], ends: int = 25, verdicts: Mapping[str, Verdict] | None = None
+) -> str:
+    """The results as text: file, faces, probability and verdict, or why there is none.
+
+    Of more than 2 * `ends` rows the first and last ones.
+    """
     shown = list(rows) if len(rows) <= 2 * ends else [*rows[:ends], *rows[-ends:]]
     width = max([len("file"), *(len(name) for name, _ in shown)])
-    lines = [f"{'file':<{width}}  faces  probability"]
+    lines = [f"{'file':<{width}}  faces  probability{'' if verdicts is None else '  verdict'}"]
     for name, result in shown:
         numbers = f"{result.faces:>5}  {result.probability:>11.6f}"
-        lines.append(f"{name:<{width}}  {numbers}  {result.reason}".rstrip())
+        said = result.reason if verdicts is None else f"{verdicts[name].word}: {verdicts[name].why}"
+        lines.append(f"{name:<{width}}  {numbers}  {said}".rstrip())
     if len(shown) < len(rows):
         lines.insert(1 + ends, f"... {len(rows) - len(shown)} more of {len(rows)} files ...")
     return "\n".join(lines)

@@ -70,6 +70,18 @@ def read_state_dict(
     return _strip_prefixes(dict(state)), metadata
 
 
+def read_metadata(path: str | Path, config_key: str | None = None) -> dict[str, str]:
+    """The metadata of a safetensors file, its tensors left alone; none of another file. WeightsError."""
+    path = _existing(path, config_key)
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, *_DAMAGE) as error:
+        raise _damaged(path, error) from None
+
+
 def load_weights(model: torch.nn.Module, path: str | Path, config_key: str | None = None) -> dict[str, str]:
     """Load a weights file into `model`, in place and in the model's own dtypes; returns its metadata.
 

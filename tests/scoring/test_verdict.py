@@ -1,0 +1,94 @@
+"""Verdicts: their limits come from the weights' metadata and from measured rates; doubts leave them open."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import xception
+from utils.core.errors import WeightsError
+from utils.scoring import verdict
+from utils.scoring.aggregate import Evidence, Result
+from utils.scoring.config import SubmissionConfig
+from utils.scoring.verdict import FAKE, OPEN, REAL, Limits, Measured, limits_for, limits_from, verdict_on
+from utils.weights.checkpoint import save_weights
+
+REALS = np.linspace(0, 0.8, 401)
+FAKES = np.linspace(0.2, 1, 401)
+LIMITS = limits_from(REALS, FAKES, "real faces", "fakes")
+EVIDENCE = Evidence(spread=0.1, lowest=0.7, highest=0.99, eyes=60.0)
+CLIP = Result(Path("a.mp4"), 0.9, 20, evidence=EVIDENCE)
+
+
+def test_limits_are_where_the_measured_shares_are():
+    assert (REALS > LIMITS.fake_at).mean() == pytest.approx(verdict.ALARMS, abs=0.005)
+    assert (FAKES < LIMITS.real_at).mean() == pytest.approx(verdict.MISSES, abs=0.005)
+    apart = limits_from(REALS / 10, 1 - REALS / 10, "", "")  # told apart without an error
+    assert apart.fake_at == 0.5 and 0.49 < apart.real_at < 0.5
+    mixed = limits_from(FAKES, REALS, "", "")
+    assert mixed.real_at < 0.5 < mixed.fake_at
+
+
+def test_limits_are_read_from_every_file_of_the_ensemble(tmp_path):
+    net = xception(num_classes=2)
+    other = replace(LIMITS, fake_at=0.99)
+
+    def read(*stated: Limits | None) -> Limits | None:
+        ensemble = []
+        for number, limits in enumerate(stated):
+            path = tmp_path / f"{number}.safetensors"
+            save_weights(net, path, {} if limits is None else {verdict.METADATA_KEY: limits.to_metadata()})
+            ensemble.append(("xception", str(path), 1 / len(stated)))
+        return limits_for(SubmissionConfig(ensemble=ensemble))
+
+    assert read(LIMITS) == read(LIMITS, LIMITS) == LIMITS
+    assert read(None) is read(LIMITS, None) is read(LIMITS, other) is None
+    assert verdict_on(CLIP, LIMITS).word == FAKE and verdict_on(CLIP, read(other)).word == OPEN
+    with pytest.raises(WeightsError, match="none.safetensors"):
+        limits_for(SubmissionConfig(ensemble=[("xception", str(tmp_path / "none.safetensors"), 1.0)]))
+
+
+@pytest.mark.parametrize("change", [{"fake_at": "x"}, {"real_at": 0.9, "fake_at": 0.6}, {"reals": {}},
+                                    {"fakes": {"count": 1, "what": "", "quantiles": [1, 0]}}])  # fmt: skip
+def test_limits_that_are_none_are_an_error(change):
+    text = json.dumps(json.loads(LIMITS.to_metadata()) | change)
+    for wrong in (text, "", "[]"):
+        with pytest.raises(WeightsError, match=verdict.METADATA_KEY):
+            Limits.from_metadata(wrong)
+
+
+def test_the_word_follows_the_score_and_says_how_often_it_is_wrong():
+    assert verdict_on(CLIP, LIMITS).word == FAKE
+    high = verdict_on(replace(CLIP, probability=LIMITS.fake_at), LIMITS)
+    assert high.word == FAKE and "1 in " in high.why and "401 real faces" in high.why
+    low = verdict_on(replace(CLIP, probability=LIMITS.real_at), LIMITS)
+    assert low.word == REAL and "401 fakes" in low.why
+    between = verdict_on(replace(CLIP, probability=0.6), LIMITS)
+    assert between.word == OPEN and "1 in 4" in between.why
+    assert verdict_on(CLIP, None).word == ""
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"evidence": replace(EVIDENCE, eyes=24.0)}, "24"), ({"faces": 4}, "4"),
+    ({"evidence": replace(EVIDENCE, spread=0.31)}, "0.70 to 0.99"), ({"reason": "none"}, "none"),
+])  # fmt: skip
+def test_doubts_leave_it_open_whatever_the_score(change, said):
+    for probability in (0.99, 0.01):
+        answer = verdict_on(replace(CLIP, probability=probability, **change), LIMITS)
+        assert answer.word == OPEN and said in answer.why
+
+
+def test_a_picture_is_one_face_and_a_record_of_before_knows_no_evidence():
+    picture = replace(CLIP, path=Path("a.JPG"), faces=1, evidence=replace(EVIDENCE, spread=0.0))
+    assert verdict_on(picture, LIMITS).word == FAKE
+    assert verdict_on(replace(picture, path=CLIP.path), LIMITS).word == OPEN
+    assert verdict_on(replace(CLIP, evidence=None), LIMITS).word == FAKE
+
+
+def test_shares_are_those_of_the_scores_themselves():
+    scores = np.random.default_rng(0).beta(0.5, 2, 333)
+    measured = Measured.of(scores, "faces")
+    for at in (0.1, 0.5, 0.8):
+        assert measured.share_above(at) == pytest.approx((scores >= at).mean(), abs=0.01)

@@ -1,0 +1,152 @@
+"""A verdict in words: likely real, can't tell, likely fake. Its limits are in the weights' metadata.
+
+They come from measured error rates: how real faces and clips of other places than the training data's score,
+and how the fakes do that were measured. Weights that state none, as the published ones, give no verdict. A
+picture that is too small, too few faces and faces that disagree leave it open, whatever the score.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from utils.core.errors import WeightsError
+from utils.faces.video import IMAGE_SUFFIXES
+from utils.scoring.aggregate import Result
+from utils.scoring.config import SubmissionConfig
+from utils.weights.checkpoint import read_metadata
+
+METADATA_KEY = "verdict"
+REAL, OPEN, FAKE = "likely real", "can't tell", "likely fake"
+LEAST_EYES = 25.0  # pixels between the eyes, in the frame; below, an enlarged face has no detail to judge by
+FEW_FACES = 5  # of a video: below, one blurred frame decides
+WIDE = 0.3  # standard deviation of a video's faces: some say real, others fake
+ALARMS, MISSES = 0.03, 0.1  # shares of the reals above fake_at, and of the fakes below real_at
+STEPS = 200  # quantiles that are kept of a set of scores
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How N files of known label scored: quantiles of their probabilities, from the lowest to the highest."""
+
+    count: int
+    quantiles: tuple[float, ...]
+    what: str
+
+    @classmethod
+    def of(cls, scores: np.ndarray, what: str) -> Measured:
+        """Of scores (N,); what: they are of, in words."""
+        quantiles = np.quantile(scores, np.linspace(0, 1, STEPS + 1))
+        return cls(len(scores), tuple(quantiles.round(4).tolist()), what)
+
+    def share_above(self, probability: float) -> float:
+        """The share that scores as high as this or higher."""
+        return float((np.array(self.quantiles) >= probability).mean())
+
+
+@dataclass(frozen=True)
+class Limits:
+    """At most real_at: likely real; at least fake_at: likely fake. reals, fakes: what they were set by."""
+
+    real_at: float
+    fake_at: float
+    reals: Measured
+    fakes: Measured
+
+    def to_metadata(self) -> str:
+        """As JSON, for the metadata of each weights file of the ensemble."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_metadata(cls, text: str) -> Limits:
+        """What `to_metadata` wrote; WeightsError for another text."""
+        try:
+            entries = json.loads(text)
+            reals, fakes = (_measured(entries[key]) for key in ("reals", "fakes"))
+            limits = cls(float(entries["real_at"]), float(entries["fake_at"]), reals, fakes)
+            if not 0 <= limits.real_at < limits.fake_at <= 1:
+                raise ValueError
+            return limits
+        except (KeyError, TypeError, ValueError):
+            raise WeightsError(
+                f"the metadata entry {METADATA_KEY!r} can't be understood: {text[:80]!r}"
+            ) from None
+
+
+def _measured(entries: Mapping) -> Measured:
+    quantiles = tuple(float(value) for value in entries["quantiles"])
+    if not quantiles or list(quantiles) != sorted(quantiles):
+        raise ValueError
+    return Measured(int(entries["count"]), quantiles, str(entries["what"]))
+
+
+def limits_for(config: SubmissionConfig) -> Limits | None:
+    """The limits of a config's ensemble: those that all of its files state, and state alike; else None.
+
+    WeightsError for a file or an entry of no use.
+    """
+    files = [read_metadata(path, "ensemble") for _, path, _ in config.ensemble]
+    stated = {metadata.get(METADATA_KEY) for metadata in files}
+    if len(stated) != 1 or None in stated:
+        return None
+    return Limits.from_metadata(stated.pop())
+
+
+def limits_from(reals: np.ndarray, fakes: np.ndarray, reals_are: str, fakes_are: str) -> Limits:
+    """Limits by the scores (N,) of real faces and clips and of fakes; what they are, in words.
+
+    ALARMS of the reals are above fake_at, MISSES of the fakes below real_at. Neither goes beyond 0.5: what
+    is called likely fake scores at least that, what is called likely real at most.
+    """
+    fake_at = max(float(np.quantile(reals, 1 - ALARMS)), 0.5)
+    real_at = min(float(np.quantile(fakes, MISSES)), 0.5 - 1e-3)
+    return Limits(
+        round(real_at, 4), round(fake_at, 4), Measured.of(reals, reals_are), Measured.of(fakes, fakes_are)
+    )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A word of REAL, OPEN, FAKE, "" without limits; why: what leaves it open, or what stands behind it."""
+
+    word: str
+    why: str = ""
+
+
+def verdict_on(result: Result, limits: Limits | None) -> Verdict:
+    """The verdict on one video or image."""
+    if result.reason:
+        return Verdict(OPEN, result.reason)
+    if limits is None:
+        return Verdict("", "the weights state no limits")
+    doubts = doubts_of(result)
+    if doubts:
+        return Verdict(OPEN, "; ".join(doubts))
+    high = rate(limits.reals, limits.reals.share_above(result.probability), "high")
+    if result.probability >= limits.fake_at:
+        return Verdict(FAKE, high)
+    if result.probability <= limits.real_at:
+        return Verdict(REAL, rate(limits.fakes, 1 - limits.fakes.share_above(result.probability), "low"))
+    return Verdict(OPEN, f"between the limits {limits.real_at:.2f} and {limits.fake_at:.2f}; {high}")
+
+
+def doubts_of(result: Result) -> list[str]:
+    """Why a score should not be relied on, whatever it is."""
+    doubts, evidence = [], result.evidence
+    if evidence is not None and evidence.eyes < LEAST_EYES:
+        doubts.append(f"small face: eyes {evidence.eyes:.0f} pixels apart")
+    if result.path.suffix.lower() not in IMAGE_SUFFIXES and result.faces < FEW_FACES:
+        doubts.append(f"few faces: {result.faces}")
+    if evidence is not None and evidence.spread > WIDE:
+        disagree = f"{evidence.lowest:.2f} to {evidence.highest:.2f}"
+        doubts.append(f"its {result.faces} faces disagree: {disagree}")
+    return doubts
+
+
+def rate(measured: Measured, share: float, side: str) -> str:
+    """Such as "of 251 real faces of other places 1 in 9 scores as high"."""
+    often = "none" if share * measured.count < 1 else f"1 in {1 / share:.0f}"
+    return f"of {measured.count} {measured.what} {often} scores as {side}"
