@@ -48,11 +48,11 @@ stage: external/MODEL_CARD.md; AUC on val at the end 0.948.
     python tools/export_weights.py output/bundled-xception-9/last.pth output/stage-9.safetensors
     python tools/average_weights.py output/stage-9.safetensors=0.5 output/average-8.safetensors=0.5 \\
         output/average-9.safetensors
-    python tools/calibrate.py output/average-9.safetensors --list output/lists-holdout/dfdc-data.csv \\
-        --faces output/faces --set val --limit 1500 --output output/shipped-9.safetensors
+    python tools/calibrate.py output/average-9.safetensors --list output/lists-holdout/dfdc-data.csv val \\
+        --faces output/faces --limit 1500 --output output/shipped-9.safetensors
     python tools/mute_colour.py output/shipped-9.safetensors output/muted.safetensors --saturation 0.75
-    python tools/calibrate.py output/muted.safetensors --list output/lists-holdout/dfdc-data.csv \\
-        --faces output/faces --set val --limit 1500 --output external/bundled-xception.safetensors
+    python tools/calibrate.py output/muted.safetensors --list output/lists-holdout/dfdc-data.csv val \\
+        --faces output/faces --limit 1500 --output external/bundled-xception.safetensors
 """
 
 data_list = "output/lists-holdout/dfdc-data.csv"

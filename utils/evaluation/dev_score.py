@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from utils.core.console import Progress
@@ -23,7 +22,7 @@ from utils.core.device import AUTO, pick_device
 from utils.core.errors import ConfigError, DataError, WeightsError
 from utils.evaluation.dev_set import ELSEWHERE, PLAIN, SWAPS, SWAPS_ELSEWHERE, Part
 from utils.scoring.config import SubmissionConfig
-from utils.scoring.ensemble import NOT_FINITE, build_ensemble, mean_of, to_logits
+from utils.scoring.ensemble import NOT_FINITE, build_ensemble, mean_of, to_logits, to_probabilities
 from utils.weights.checkpoint import read_state_dict
 from utils.weights.networks import NETWORK_NAMES
 from utils.weights.preprocess import METADATA_KEY
@@ -149,7 +148,7 @@ def combined(views: Sequence[Sequence[Logits]], weights: Sequence[float], combin
     for key in views[0][0]:
         means = [
             mean_of(
-                expit(np.stack([view[key] for view in member], axis=1)),
+                to_probabilities(np.stack([view[key] for view in member], axis=1)),
                 [1 / len(member)] * len(member),
                 combine,
             )

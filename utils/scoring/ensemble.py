@@ -113,12 +113,17 @@ def to_logits(probabilities: np.ndarray) -> np.ndarray:
     return np.log(clipped) - np.log1p(-clipped)
 
 
+def to_probabilities(logits: np.ndarray) -> np.ndarray:
+    """What `to_logits` undoes."""
+    return 1 / (1 + np.exp(-logits))
+
+
 def mean_of(probabilities: np.ndarray, weights: Sequence[float], combine: str) -> np.ndarray:
     """The weighted mean over columns (B, N) -> (B,) of "probabilities" or of their "logits"."""
     if combine == "probabilities":
         return sum(weight * column for weight, column in zip(weights, probabilities.T, strict=True))
     logits = sum(weight * to_logits(column) for weight, column in zip(weights, probabilities.T, strict=True))
-    return 1 / (1 + np.exp(-logits))
+    return to_probabilities(logits)
 
 
 def _attends(net: nn.Module) -> bool:

@@ -19,6 +19,7 @@ from utils.scoring.aggregate import Evidence, Result
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.submission import ENCODING, GO_ON, beside, csv_lines
 
+NEW_KEYS = {"combine": "probabilities", "frames": "stride"}
 _ANEW = "run without --resume to start anew, or name another --output"
 RECORD_COLUMNS = ("filename", "probability", "faces", "reason", "warning", "size", "modified", "fingerprint")
 EVIDENCE_COLUMNS = ("spread", "lowest", "highest", "eyes")  # behind them; records of before have none
@@ -32,8 +33,9 @@ def fingerprint(config: SubmissionConfig) -> str:
     """
     plain = as_plain(config)
     del plain["batch_size"]
-    if plain["combine"] == "probabilities":  # as all records from before there was this key
-        del plain["combine"]
+    for key, value in NEW_KEYS.items():  # records from before there was such a key hold for its default
+        if plain[key] == value:
+            del plain[key]
     plain["detector_weights"] = _content(config.detector_weights)
     plain["ensemble"] = [[network, _content(path), weight] for network, path, weight in config.ensemble]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
