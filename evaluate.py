@@ -28,11 +28,13 @@ FACES = """AUC, log losses, accuracy and the share of real faces called fake, of
 plain, under each corruption of utils/evaluation/corruptions.py at three strengths, and plain by how far they
 turn. --fakes swapped: face swaps made of the set's real faces instead of its fakes."""
 CLIPS = """Mean p(fake) of real and labelled clips, plain and re-compressed, scaled down or darkened (the
-wrong side of 0.5 in bold), and the spread of each clip's faces in the first variant. --videos: a folder with
-a labels.csv (filename,label); default: the folder videos of that which DFDC_SHARED names, if there."""
+wrong side of 0.5 in bold), and, of the first variant, the spread of each clip's faces and its score by other
+rules than the mean. --videos: a folder with a labels.csv (filename,label); default: the folder videos of that
+which DFDC_SHARED names, if there."""
 DEV = """One score a candidate: mean AUC, less twice what the worst group of reals called fake exceeds 8% by,
 on half B of val, plain and damaged, on face swaps, and on reals of other places. Each network scores a face
-once; another weight or mean of the same files costs nothing."""
+once; another weight or mean of the same files costs nothing. --limits: the one candidate's files get the
+verdict's limits, by its scores of the reals of other places and of the fakes, into their metadata."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -190,7 +192,8 @@ def clips(arguments: argparse.Namespace) -> tuple[str, dict]:
                 rows[name][variant] = clips.clip_figures(found, clip.label)
                 progress.update(images=len(found))
     tables = clips.means_table(rows, labels, variants) + "\n\n"
-    tables += clips.spread_table(rows, labels, variants[0])
+    tables += clips.spread_table(rows, labels, variants[0]) + "\n\n"
+    tables += clips.rules_table(rows, labels, variants[0])
     return tables, {"labels": labels, "config": as_plain(config), "clips": rows}
 
 
@@ -204,6 +207,7 @@ def add_dev(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=Path, required=True, help="folder of real clips")
     parser.add_argument("--combine", choices=("logits", "probabilities"), default="logits")
     parser.add_argument("--flip", action="store_true", help="mean with the mirror image")
+    parser.add_argument("--limits", action="store_true", help="write the verdict's limits into the files")
     parser.add_argument("--kept", type=Path, default=ROOT / "output/dev", help="faces and logits, kept there")
     parser.add_argument(
         "--output", type=Path, metavar="NAME", help="NAME.json has the candidates so far: these join them"
@@ -213,18 +217,23 @@ def add_dev(parser: argparse.ArgumentParser) -> None:
 
 def dev(arguments: argparse.Namespace) -> tuple[str, dict]:
     """The table of all candidates as Markdown, and as plain data. Raises UserError and OSError."""
+    from utils.core.errors import ConfigError
     from utils.evaluation import dev_score
     from utils.evaluation.dev_set import Sizes, Sources, dev_set
 
     chosen = [
         dev_score.read_candidate(text, arguments.combine, arguments.flip) for text in arguments.candidates
     ]
+    if arguments.limits and len(chosen) > 1:
+        raise ConfigError("--limits: name the one candidate whose files are to state them")
     sources = Sources(arguments.val, arguments.elsewhere, arguments.faces, arguments.clips)
     parts = dev_set(sources, Sizes(), arguments.kept, clip_reader())
     rows = dev_score.rows_in(arguments.output)
     for candidate in chosen:
         row = dev_score.row_of(candidate, parts, arguments.kept, arguments.device)
         rows = [other for other in rows if other["name"] != candidate.name] + [row]
+    if arguments.limits:
+        dev_score.state_limits(chosen[0], parts, arguments.kept, arguments.device)
     sizes = {dev_score.key_of(part): len(part.owners) for part in parts}
     counted = ", ".join(f"{count} {name}" for name, count in sizes.items())
     return f"{dev_score.markdown(rows)}\n\nFaces: {counted}", {"faces": sizes, "candidates": rows}

@@ -12,7 +12,9 @@ from utils.evaluation import dev_score, dev_set
 from utils.evaluation.dev_score import Candidate, Member, combined, judged, read_candidate
 from utils.evaluation.dev_set import Part, Sizes, Sources
 from utils.evaluation.measures import half_of, labelled_faces
-from utils.weights.checkpoint import save_weights
+from utils.scoring.config import SubmissionConfig
+from utils.scoring.verdict import limits_for
+from utils.weights.checkpoint import read_metadata, save_weights
 from utils.weights.preprocess import METADATA_KEY
 
 
@@ -153,6 +155,19 @@ def test_a_files_content_is_its_tensors_not_its_notes(tmp_path):
     other = weights(tmp_path / "c.safetensors", 2, network="xception")
     contents = [dev_score.content_of(path) for path in (one, noted, other)]
     assert contents[0] == contents[1] != contents[2]
+
+
+def test_the_verdicts_limits_are_written_into_the_files(made, tmp_path, monkeypatch, face):
+    parts = build(made, tmp_path, monkeypatch, lambda path: [face])
+    files = [weights(tmp_path / f"{k}.safetensors", k, network="xception", note="kept") for k in (1, 2)]
+    before = [dev_score.content_of(path) for path in files]
+    both = Candidate("both", tuple(Member(path, 0.5) for path in files))
+    limits = dev_score.state_limits(both, parts, tmp_path, "cpu")
+    ensemble = [("xception", str(path), 0.5) for path in files]
+    assert limits_for(SubmissionConfig(ensemble=ensemble)) == limits
+    assert limits.reals.count == 2 + 2 and limits.fakes.count == 2 + 1 + 1  # 2 faces and 2 clips
+    assert [dev_score.content_of(path) for path in files] == before
+    assert read_metadata(files[0])["note"] == "kept"
 
 
 def test_candidates_join_the_table_that_is_there(tmp_path):

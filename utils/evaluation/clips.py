@@ -28,7 +28,7 @@ from utils.faces.prefetch import Frames
 from utils.faces.stream import Clip, Detector, face_stream
 from utils.faces.video import FrameReader
 from utils.scoring.config import SubmissionConfig
-from utils.scoring.ensemble import NOT_FINITE, Ensemble
+from utils.scoring.ensemble import NOT_FINITE, Ensemble, to_logits, to_probabilities
 
 LABELS = "labels.csv"
 
@@ -182,13 +182,42 @@ def clip_figures(scores: np.ndarray, label: int) -> dict[str, float | int | None
     A clip without a face has the mean 0.5, as in a submission, and no spread.
     """
     if len(scores) == 0:
-        return {"faces": 0, "mean": 0.5, "std": None, "min": None, "max": None, "margin": 0.0}
+        return {"faces": 0, "mean": 0.5, "std": None, "min": None, "max": None, "margin": 0.0, "by_rule": {}}
     mean = float(scores.mean())
     return {
         "faces": len(scores), "mean": mean, "std": float(scores.std()),
         "min": float(scores.min()), "max": float(scores.max()),
-        "margin": mean - 0.5 if label else 0.5 - mean,
+        "margin": mean - 0.5 if label else 0.5 - mean, "by_rule": by_rule(scores),
     }  # fmt: skip
+
+
+def by_rule(scores: np.ndarray) -> dict[str, float]:
+    """A clip's score (N,) -> one by each rule: the published mean, and two means of logits."""
+    logits = to_logits(scores)
+    weights = np.abs(logits) + 1e-6  # how sure a face's answer is
+    return {
+        "mean": float(scores.mean()),
+        "mean of logits": float(to_probabilities(logits.mean())),
+        "mean of logits, sure faces first": float(to_probabilities(np.average(logits, weights=weights))),
+    }
+
+
+def rules_table(rows: dict[str, dict[str, dict]], labels: dict[str, int], variant: str) -> str:
+    """Markdown: each clip's score by each rule; wrong ones in bold, and how far from the label on average."""
+    rules = list(by_rule(np.array([0.5])))
+    lines = [f"| clip | truth | {' | '.join(rules)} |", "|---" * (len(rules) + 2) + "|"]
+    known = {name: row[variant]["by_rule"] for name, row in rows.items() if row[variant]["faces"]}
+    for name, scores in known.items():
+        cells = [f"**{scores[rule]:.3f}**" if (scores[rule] > 0.5) != labels[name] else f"{scores[rule]:.3f}"
+                 for rule in rules]  # fmt: skip
+        lines.append(f"| {name} | {'fake' if labels[name] else 'real'} | {' | '.join(cells)} |")
+    for kind, label in (("real", 0), ("fake", 1)):
+        part = [scores for name, scores in known.items() if labels[name] == label]
+        if part:
+            off = [np.mean([abs(scores[rule] - label) for scores in part]) for rule in rules]
+            mean = " | ".join(f"{value:.3f}" for value in off)
+            lines.append(f"| {len(part)} {kind}: mean distance from the label | | {mean} |")
+    return "\n".join(lines)
 
 
 def means_table(rows: dict[str, dict[str, dict]], labels: dict[str, int], variants: list[str]) -> str:

@@ -20,10 +20,12 @@ from sklearn.metrics import roc_auc_score
 from utils.core.console import Progress
 from utils.core.device import AUTO, pick_device
 from utils.core.errors import ConfigError, DataError, WeightsError
-from utils.evaluation.dev_set import ELSEWHERE, PLAIN, SWAPS, SWAPS_ELSEWHERE, Part
+from utils.evaluation.dev_set import CLIPS, ELSEWHERE, PLAIN, SWAPS, SWAPS_ELSEWHERE, Part
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import NOT_FINITE, build_ensemble, mean_of, to_logits, to_probabilities
-from utils.weights.checkpoint import read_state_dict
+from utils.scoring.verdict import METADATA_KEY as VERDICT_KEY
+from utils.scoring.verdict import Limits, limits_from
+from utils.weights.checkpoint import read_state_dict, save_state_dict
 from utils.weights.networks import NETWORK_NAMES
 from utils.weights.preprocess import METADATA_KEY
 
@@ -200,8 +202,6 @@ def row_of(candidate: Candidate, parts: Sequence[Part], folder: Path, device: st
 
     folder: where logits are kept. WeightsError for files of no use.
     """
-    views = [views_of(member.path, parts, folder, candidate.flip, device) for member in candidate.members]
-    weights = [member.weight for member in candidate.members]
     members = [
         {"file": member.path.name, "content": content_of(member.path), "weight": member.weight}
         for member in candidate.members
@@ -212,7 +212,34 @@ def row_of(candidate: Candidate, parts: Sequence[Part], folder: Path, device: st
         "combine": candidate.combine,
         "flip": candidate.flip,
     }
-    return stated | judged(parts, combined(views, weights, candidate.combine))
+    return stated | judged(parts, candidate_logits(candidate, parts, folder, device))
+
+
+def candidate_logits(candidate: Candidate, parts: Sequence[Part], folder: Path, device: str) -> Logits:
+    """The candidate's logits of all parts; folder: where its networks' are kept."""
+    views = [views_of(member.path, parts, folder, candidate.flip, device) for member in candidate.members]
+    return combined(views, [member.weight for member in candidate.members], candidate.combine)
+
+
+def state_limits(candidate: Candidate, parts: Sequence[Part], folder: Path, device: str) -> Limits:
+    """Write the verdict's limits into the metadata of the candidate's files, and say them.
+
+    The reals are the faces of the other place and the clips, a clip's score the mean of its faces'; the fakes
+    are those of val and the swaps, as they are. WeightsError, OSError.
+    """
+    logits = candidate_logits(candidate, parts, folder, device)
+    scores = {key: to_probabilities(values) for key, values in logits.items()}
+    owners = np.array(next(part.owners for part in parts if part.group == CLIPS))
+    clips = [scores[CLIPS, False][owners == owner].mean() for owner in np.unique(owners)]
+    fakes = [scores[group, True] for group in (PLAIN, SWAPS, SWAPS_ELSEWHERE)]
+    reals = np.array([*scores[ELSEWHERE, False], *clips])
+    limits = limits_from(
+        reals, np.concatenate(fakes), "real faces and clips of other places", "fakes (DFDC's and face swaps)"
+    )
+    for member in candidate.members:
+        state, metadata = read_state_dict(member.path)
+        save_state_dict(state, member.path, metadata | {VERDICT_KEY: limits.to_metadata()})
+    return limits
 
 
 def rows_in(report: Path | None) -> list[dict]:
