@@ -10,7 +10,8 @@ as much as all reals. --bias: what `evaluate.py dev` says the logit must be move
 moves it less. Scoring needs nothing new: `<name>-calibrated.safetensors` (or --output) hold the same networks
 with other last layers, in fp16, and a note of what was done to the logit, in all where they were calibrated
 before. Log loss before and after is printed for the faces it was fitted on: two numbers are fitted, so it
-says little about others. One crop a video counts.
+says little about others. One crop a video counts. --state licence="research use only" and the like go into
+the metadata.
 Exit codes: 0 written, 1 unusable faces or disk, 2 usage or unusable weights, 130 Ctrl-C.
 """
 
@@ -45,11 +46,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="use so many videos of each list only")
     parser.add_argument("--bias", type=float, help="move the logit by at least so much, before the scale")
     parser.add_argument("--output", type=Path, nargs="+", default=[], help="files to write, one a network")
+    parser.add_argument("--state", action="append", default=[], metavar="KEY=TEXT", help="metadata as well")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args(argv)
     if (arguments.limit is not None and arguments.limit < 2) or arguments.batch_size < 1:
         parser.error("--limit must be at least 2 and --batch-size at least 1")
+    if any(not text.partition("=")[0] or "=" not in text for text in arguments.state):
+        parser.error("--state must be KEY=TEXT, such as licence=MIT")
     if arguments.output and len(arguments.output) != len(arguments.weights):
         parser.error("--output must name as many files as there are WEIGHTS")
 
@@ -96,7 +100,8 @@ def calibrate(arguments: argparse.Namespace) -> int:
         change = calibration.Calibration(scale, offset, direction)
         calibration.apply(layer, change)
         note = network.note.then(change, len(labels), fitted_on)
-        stated = network.metadata | {calibration.METADATA_KEY: note.to_metadata()}
+        stated = network.metadata | dict(text.split("=", 1) for text in arguments.state)
+        stated[calibration.METADATA_KEY] = note.to_metadata()
         save_weights(network.net, network.output, stated)
         print(f"{network.output}: logit * {note.scale:.4f} + {note.offset:.4f}")
     return 0

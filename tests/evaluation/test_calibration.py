@@ -175,14 +175,15 @@ def test_the_tool_writes_weights_that_score_as_fitted(data, tmp_path, capsys):
     found = fitted(net.last_linear, inputs, faces.labels)
     named = tmp_path / "named.safetensors"
     save_weights(net, named, {"network": "xception", METADATA_KEY: SMALL.to_metadata(), "seed": "7"})
-    assert tool().main([str(named), *arguments, "--batch-size", "5"]) == 0
+    assert tool().main([str(named), *arguments, "--batch-size", "5", "--state", "licence=yours = mine"]) == 0
     out, warned = capsys.readouterr()
     before, after = (float(part.split(" log loss ")[1].split(",")[0]) for part in out.splitlines()[1:3])
     assert after <= before and "24 real and 24 fake" in out and warned.startswith("warning: ")
 
     written = tmp_path / "named-calibrated.safetensors"
     _, metadata = read_state_dict(written)
-    assert metadata["seed"] == "7" and metadata[METADATA_KEY] == SMALL.to_metadata()
+    assert metadata["licence"] == "yours = mine" and metadata["seed"] == "7"
+    assert metadata[METADATA_KEY] == SMALL.to_metadata()
     once = calibration.Note.read(metadata["calibrated"])
     twice = tmp_path / "twice.safetensors"
     assert tool().main([str(written), *arguments, "--output", str(twice)]) == 0
