@@ -72,11 +72,7 @@ def stated(checkpoint: dict) -> dict[str, str]:
     from utils.weights.preprocess import METADATA_KEY, Preprocess
 
     config = checkpoint["config"]
-    window = None if config["window"] is None else tuple(config["window"])
-    size = config["image_size"]
-    size = size if isinstance(size, int) else size[0]
-    preprocess = Preprocess(size, tuple(config["mean"]), tuple(config["std"]), window).to_metadata()
-    Preprocess.from_metadata(preprocess)  # what scoring could not use must not be written
+    preprocess = Preprocess.of_training(config).to_metadata()
     figures = {name: round(value, 5) for name, value in checkpoint["metrics"].items()}
     trained, validated = "+".join(config["train_sets"]), config["valid_set"]
     metadata = {

