@@ -1,9 +1,11 @@
 """Finding media and reading frames, with real, made and damaged files."""
 
+import errno
 import os
 import shutil
 import struct
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -198,8 +200,7 @@ class TestDamagedVideos:
     def test_a_name_that_is_not_utf8(self, clip, tmp_path):
         odd = tmp_path / os.fsdecode(b"\xff\xfe.mp4")
         shutil.copy(clip, odd)
-        with pytest.raises(MediaError, match="UTF-8"):
-            list(FrameReader(odd))
+        assert len(indices(odd)) == 72
 
     def test_nothing_is_chattered(self, early_index_clip, tmp_path, capfd):
         data = early_index_clip.read_bytes()
@@ -251,17 +252,19 @@ class TestImages:
 
 
 def test_lack_of_memory_is_not_blamed_on_the_video(clip, monkeypatch):
-    """In OpenCV's words and code; what ends the reading of a damaged video is a MediaError."""
-    failure = cv2.error("(-4:Insufficient memory) Failed to allocate 691200 bytes")
+    """What FFmpeg raises for it; what else it raises in converting is a MediaError."""
 
-    def fail(frame):
-        raise failure
+    def fail(number):
+        def convert(*_):
+            raise av.error.classes[number](number, os.strerror(number))
 
-    monkeypatch.setattr("utils.faces.video._check_size", fail)
-    with pytest.raises(MediaError, match="the decoder gave up"):
+        return convert
+
+    monkeypatch.setattr("utils.faces.convert.Converter._to_bgr", fail(errno.EINVAL))
+    with pytest.raises(MediaError, match="converted"):
         list(FrameReader(clip))
-    failure.code = cv2.Error.StsNoMem
-    with pytest.raises(cv2.error, match="Insufficient memory"):
+    monkeypatch.setattr("utils.faces.convert.Converter._to_bgr", fail(errno.ENOMEM))
+    with pytest.raises(MemoryError):
         list(FrameReader(clip))
 
 
