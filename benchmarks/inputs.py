@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from benchmarks.reference import Reference, load_reference
 from benchmarks.timing import say
 from models import RetinaFace
+from utils.augment.codecs import jpeg
 from utils.core.config import ROOT, load_config
 from utils.core.errors import DataError
 from utils.core.files import write_whole
@@ -237,8 +238,7 @@ def changed(frame: np.ndarray, changes: tuple[str, ...]) -> np.ndarray:
             half = (frame.shape[1] // 4 * 2, frame.shape[0] // 4 * 2)
             frame = cv2.resize(frame, half, interpolation=cv2.INTER_AREA)
         else:
-            _, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 30])
-            frame = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            frame = np.ascontiguousarray(jpeg(frame[..., ::-1], 30)[..., ::-1])  # RGB there
     return frame
 
 
@@ -265,10 +265,10 @@ def stills(count: int) -> list[LabelledClip]:
                 data = np.frombuffer(tar.extractfile(f"val/{row['name']}.jpg").read(), np.uint8)
                 size = int(row["crop_width"]), int(row["crop_height"])
                 frame = still_frame(cv2.imdecode(data, cv2.IMREAD_COLOR), size)
-                ok, jpeg = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 95])
+                ok, encoded = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 95])
                 if not ok:
                     raise DataError(f"{path} can't be encoded")
-                write_whole(path, jpeg.tobytes())
+                write_whole(path, encoded.tobytes())
     paths = [target / f"{row['name']}.jpg" for row in picked]
     return [
         LabelledClip(path, int(row["is_fake"]), path.name, "DFDC val")
