@@ -7,11 +7,11 @@
 Several networks are calibrated as one ensemble whose mean is of logits (`combine = "logits"`), with one
 temperature and one bias. Each --list is a domain: its real faces weigh as much as any other's, and all fakes
 as much as all reals. --bias: what `evaluate.py dev` says the logit must be moved by; it is, where the fit
-moves it less. Scoring needs nothing new: `<name>-calibrated.safetensors` (or --output) hold the same networks
-with other last layers, in fp16, and a note of what was done to the logit, in all where they were calibrated
-before. Log loss before and after is printed for the faces it was fitted on: two numbers are fitted, so it
-says little about others. One crop a video counts. --state licence="research use only" and the like go into
-the metadata.
+moves it less, and the scale is fitted to that. Scoring needs nothing new: `<name>-calibrated.safetensors` (or
+--output) hold the same networks with other last layers, in fp16, and a note of what was done to the logit, in
+all where they were calibrated before. Log loss before and after is printed for the faces it was fitted on:
+two numbers are fitted, so it says little about others. One crop a video counts. --state licence="research use
+only" and the like go into the metadata.
 Exit codes: 0 written, 1 unusable faces or disk, 2 usage or unusable weights, 130 Ctrl-C.
 """
 
@@ -91,9 +91,11 @@ def calibrate(arguments: argparse.Namespace) -> int:
     tables = [calibration.columns(*row) for row in zip(layers, seen, directions, strict=True)]
     table = np.average(tables, axis=0, weights=[network.share for network in networks])  # (N, 2)
     scale, offset = fitted(table, labels, domains)
-    if arguments.bias is not None:
-        offset = min(offset, scale * arguments.bias)
-        print(loss_line("with that bias", table @ (scale, offset), labels, domains))
+    if arguments.bias is not None and scale * arguments.bias < offset:
+        print(loss_line("with that bias", table @ (scale, scale * arguments.bias), labels, domains))
+        weights = calibration.alike(labels, domains)
+        scale, offset = calibration.fit_scale(table, labels, weights, arguments.bias)
+        print(loss_line("with that bias, its scale fitted", table @ (scale, offset), labels, domains))
     fitted_on = ", ".join(f"{Path(name).name} {set_name}" for name, set_name in arguments.list)
     fitted_on += f", half {arguments.half}" if arguments.half else ""
     for network, layer, direction in zip(networks, layers, directions, strict=True):

@@ -92,6 +92,21 @@ def test_the_real_faces_of_each_domain_weigh_alike():
     assert calibration.fit(table, labels, weights)[1] < calibration.fit(table, labels)[1]
 
 
+def test_the_bias_may_be_given_and_the_scale_is_fitted_to_it():
+    layer, inputs, labels, _ = overconfident(True)
+    table = calibration.columns(layer, inputs, None)
+    scale, offset = calibration.fit_scale(table, labels, None, bias=-4.0)
+    assert offset == pytest.approx(-4 * scale)
+
+    def loss(factor: float) -> float:
+        return np.logaddexp(0, np.where(labels == 1, -1, 1) * factor * (table[:, 0] - 4)).mean()
+
+    assert loss(scale) <= min(loss(scale * 1.05), loss(scale / 1.05))
+    fitted_scale, fitted_offset = calibration.fit(table, labels)
+    same = calibration.fit_scale(table, labels, None, bias=fitted_offset / fitted_scale)
+    assert same == pytest.approx((fitted_scale, fitted_offset), abs=1e-3)
+
+
 def test_networks_that_go_against_the_labels_or_too_few_faces_are_refused():
     layer, inputs, labels, _ = overconfident(True)
     table = calibration.columns(layer, inputs, None)

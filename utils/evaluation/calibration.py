@@ -130,6 +130,20 @@ def fit(table: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
     DataError if a class is missing or has too few, or if the network's answers go against the labels;
     WeightsError if they aren't finite.
     """
+    scale, offset = _fitted(table, labels, weights)
+    return scale, offset
+
+
+def fit_scale(
+    table: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, bias: float
+) -> tuple[float, float]:
+    """As `fit`, for a logit that is moved by `bias` before it is scaled."""
+    (scale,) = _fitted(table @ [[1.0], [bias]], labels, weights)
+    return scale, scale * bias
+
+
+def _fitted(table: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> list[float]:
+    """The factors of the columns (N, K) whose sum is the logit; the first must be a sensible scale."""
     counts = [int((labels == label).sum()) for label in (0, FAKE)]
     if not min(counts):
         raise DataError("calibrating needs real and fake faces; one kind is missing")
@@ -140,14 +154,15 @@ def fit(table: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
         raise WeightsError("what the last layer sees or says is no finite number: damaged weights")
     # No penalty: C is infinite; the second column stands for the intercept.
     regression = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-8, max_iter=1000)
-    scale, offset = regression.fit(table, labels, sample_weight=weights).coef_[0]
+    factors = regression.fit(table, labels, sample_weight=weights).coef_[0].tolist()
+    scale = factors[0]
     if scale <= 0:
         raise DataError(f"the network's logit would be multiplied by {scale:.3g}: it goes against the labels")
     if scale > MOST_SCALE:
         raise DataError(
             f"the logit would be multiplied by {scale:.3g}: the faces are too few, or all judged rightly"
         )
-    return float(scale), float(offset)
+    return factors
 
 
 @torch.no_grad()
