@@ -7,42 +7,132 @@
 
 A config file is Python with plain names (utils/training/config.py); `key=value` overrides it. The crops
 come from make_dataset.py, the list of videos from make_split.py. Into `save_dir` go last.pth (the newest
-state), ckpt-<k>.pth (after epoch k), best.pth (lowest validation log loss), log.jsonl (a line an epoch) and
-TensorBoard files. Ctrl-C and SIGTERM save before they stop.
+state), best.pth (lowest validation log loss), ckpt-<k>.pth (after epoch k: the last two, or see keep_every),
+log.jsonl (a line an epoch) and TensorBoard files. Ctrl-C and SIGTERM save before they stop.
+
+Exit status: 0 trained, 1 unusable data or disk, 2 wrong config, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
-from utils.core.config import load_config
-from utils.core.console import SMALLER_BATCH, run
+from utils.training.command import read_command
 from utils.training.config import XceptionConfig
 
+if __name__ == "__main__":  # --help and a wrong config are answered before torch, which takes seconds to load
+    COMMAND = read_command(__doc__, XceptionConfig)
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 trained, 1 unusable data or disk, 2 wrong config, 130 Ctrl-C, 143 SIGTERM."""
-    summary, _, usage = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter
+from pathlib import Path
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from utils.augment.recipes import augmentation
+from utils.core import distributed
+from utils.core.console import SMALLER_BATCH, run
+from utils.data.datasets import FaceDataset, sample_counts
+from utils.data.lists import read_list
+from utils.data.sampling import plain_order
+from utils.training.engine import Step, evaluate, train_one_epoch
+from utils.training.position import Position
+from utils.training.resume import resume_path
+from utils.training.sets import videos_of_sets
+from utils.training.trainer import CheckpointForm, Trainer, begin
+from utils.weights.checkpoint import load_pretrained, load_weights, read_state_dict
+from utils.weights.networks import build_network
+
+
+def train(config: XceptionConfig) -> int:
+    """Train as the config says, from the start or from its checkpoint; exit status.
+
+    0 = trained to the end, 128 + signal = stopped and saved. Raises ConfigError, WeightsError or DataError
+    for what can't be used.
+    """
+    with distributed.process_group(on_cpu=config.device == "cpu"):
+        device = begin(config)
+        path = resume_path(config)
+        train_set, valid_set = build_sets(config)
+        model = build_model(config, start=path is None).to(device)
+        trainer = Trainer(config, device, model, CHECKPOINTS, path)
+        trainer.open([
+            f"training, each epoch: {train_set.describe(train_set.epoch_order(0)[: config.epoch_samples])}",
+            f"validation: {valid_set.describe(plain_order(valid_set.distinct(0)))}",
+        ])
+        with trainer:
+            for epoch in trainer.epochs_left():
+                order = train_set.epoch_order(epoch)[: config.epoch_samples]
+                means = train_one_epoch(trainer, take_step, train_set, order, drop_last=True)
+                trainer.save()  # a run that is stopped while it validates goes on with validating
+                metrics = evaluate(trainer, predict, valid_set)
+                trainer.finish_epoch(means, metrics)
+    return trainer.exit_status
+
+
+def build_sets(config: XceptionConfig) -> tuple[FaceDataset, FaceDataset]:
+    """Training and validation set: a share of each video's frames, drawn anew each epoch to train.
+
+    DataError for a list or crops that can't be used.
+    """
+    train_videos, valid_videos = videos_of_sets(read_list(config.data_list), config.data_root, config)
+    train_counts, valid_counts = (
+        sample_counts(videos, config.real_fraction, config.fake_fraction)
+        for videos in (train_videos, valid_videos)
     )
-    parser.add_argument("config", type=Path, help="config file, such as xception-conf.py")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
-    arguments = parser.parse_args(argv)
-    return run(lambda: train(arguments.config, arguments.overrides), memory_advice=SMALLER_BATCH)
+    train_set = FaceDataset(
+        train_videos, train_counts, config.preprocess, config.seed, augmentation(config.augmentation),
+        config.balance, config.self_blended,
+    )  # fmt: skip
+    return train_set, FaceDataset(valid_videos, valid_counts, config.preprocess, config.seed)
 
 
-def train(config_path: Path, overrides: list[str]) -> int:
-    """Train; exit status."""
-    config = load_config(config_path, XceptionConfig, overrides)
-    from utils.training import (
-        xception_recipe,  # torch takes seconds to import: not for --help or a wrong config
-    )
+def build_model(config: XceptionConfig, start: bool) -> nn.Module:
+    """Xception with two outputs; at the start of a run from `pretrained` weights, else random.
 
-    return xception_recipe.train(config)
+    A classifier of two outputs in the file is kept (a second stage of training); ImageNet's is not.
+    """
+    model = build_network("xception")
+    if start and config.pretrained is not None:
+        start_from(model, Path(config.pretrained))
+    return model
 
+
+def start_from(model: nn.Module, pretrained: Path) -> None:
+    """Load an Xception, without its classifier if that is another one. WeightsError for another file."""
+    state, _ = read_state_dict(pretrained, "pretrained")
+    head = state.get("last_linear.weight")
+    if head is not None and head.shape == model.last_linear.weight.shape:
+        load_weights(model, pretrained, "pretrained")
+    else:
+        load_pretrained(model, pretrained, "pretrained")
+
+
+def take_step(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """Cross entropy and accuracy."""
+    logits = model(images)  # (B, 2)
+    loss = cross_entropy(logits.float(), labels)
+    return Step(loss, {"accuracy": (logits.argmax(1) == labels).float().mean()})
+
+
+def predict(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Logits (B, 2) of the one predictor."""
+    return {"": model(images)}
+
+
+def published_state(position: Position, rate: float) -> dict[str, float]:
+    """What the published code's checkpoints hold besides weights and epoch: the accuracy in percent."""
+    return {"acc1": 100 * position.metrics.get("accuracy", 0.0)}
+
+
+CHECKPOINTS = CheckpointForm(
+    arch="xception",
+    kept_name="ckpt-{epoch}.pth",
+    sample_keys=(
+        "data_list", "seed", "batch_size", "train_sets", "real_fraction", "fake_fraction", "balance",
+        "max_train_videos", "self_blended", "epoch_samples",
+    ),
+    state=published_state,
+)  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(lambda: train(COMMAND.config), memory_advice=SMALLER_BATCH))

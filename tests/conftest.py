@@ -57,7 +57,7 @@ def face(clip) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, clip) -> Path:
-    """Faces and a list to train Xception's recipe on."""
+    """Faces and a list to train Xception on."""
     from training_runs import write_faces
 
     return write_faces(tmp_path_factory.mktemp("data"), clip)
@@ -65,11 +65,9 @@ def data(tmp_path_factory, clip) -> Path:
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Xception's recipe with a small network in its place, on one thread."""
-    from training_runs import TinyNet, one_thread
+    """Xception's script with a small network in its place, on one thread."""
+    from training_runs import TinyNet, one_thread, script
 
-    from utils.training import xception_recipe
-
-    monkeypatch.setattr(xception_recipe, "xception", TinyNet)
+    monkeypatch.setattr(script, "build_network", lambda name: TinyNet())
     with one_thread():
         yield

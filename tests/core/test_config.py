@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from utils.core.config import ROOT, as_plain, dead_keys, describe, load_config
+from utils.core.config import ROOT, as_plain, dead_keys, describe, list_keys, load_config
 from utils.core.errors import ConfigError
 from utils.scoring.config import SubmissionConfig
-from utils.training.config import XceptionConfig
+from utils.training.config import WSDANConfig, XceptionConfig
 
 PUBLISHED_XCEPTION = """
 data_list = "dfdc-data.csv"
@@ -271,3 +271,22 @@ def test_speed_stands_for_other_keys_and_counts_less_than_they_do(tmp_path):
     assert keys(path=mixed) == (640, False, "auto")
     mixed.write_text("speed = ['fast']\n")
     assert error_of(mixed, SubmissionConfig).startswith(f"{mixed}: speed must be one of exact, fast")
+
+
+@pytest.mark.parametrize(
+    "schema, root, own, other",
+    [(XceptionConfig, "data_root", "n_epoches", "epochs"), (WSDANConfig, "datapath", "epochs", "n_epoches")],
+)
+def test_epochs_have_the_name_that_either_script_has_for_them(write, schema, root, own, other):
+    path = write(f"{root} = 'faces'\n{other} = 3")
+    assert getattr(load_config(path, schema), own) == 3
+    assert getattr(load_config(path, schema, [f"{other}=4"]), own) == 4
+    assert getattr(load_config(path, schema, [f"{own}=5"]), own) == 5
+    assert own in as_plain(load_config(path, schema)) and other not in as_plain(load_config(path, schema))
+
+
+def test_the_keys_are_listed_with_types_and_defaults():
+    lines = list_keys(Schema).splitlines()
+    assert lines[0].split() == ["root:", "str"]
+    assert [line.strip() for line in lines[1:3]] == ["count: int = 3", "rate: float = 0.5"]
+    assert "  name: str or None = None" in lines and not any("GPU" in line for line in lines)

@@ -1,4 +1,4 @@
-"""What the trainers' tests share: faces, a small network and config for Xception's recipe, logs compared."""
+"""What the trainers' tests share: faces, a small network and config for Xception's script, logs compared."""
 
 import json
 from collections.abc import Iterator
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import cv2
 import torch
+from scripts import load_script
 from torch import nn
 
 from utils.training.config import XceptionConfig
+
+script = load_script("train-xception.py")
 
 
 class TinyNet(nn.Module):

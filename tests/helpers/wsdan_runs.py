@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import cv2
+from scripts import load_script
 from torch import nn
 
 from models import WSDAN
 from models.wsdan import AttentionMaps
 from utils.training.config import WSDANConfig
+
+script = load_script("train-wsdan.py")
 
 
 class TinyWSDAN(WSDAN):

@@ -13,7 +13,7 @@ from utils.scoring.scorer import BUNDLED, score
 from utils.training.config import WSDANConfig
 from utils.weights.checkpoint import read_state_dict
 from utils.weights.preprocess import METADATA_KEY, Preprocess
-from utils.weights.table import check, read_table
+from utils.weights.table import check, read_entries
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +22,12 @@ def config() -> SubmissionConfig:
 
 
 def test_every_bundled_file_is_here_and_is_the_one_in_the_table(config):
-    table = {entry.file: entry for entry in read_table(ROOT / "external/README.md")}
+    table = {entry.file: entry for entry in read_entries(ROOT / "external/weights.json")}
     for network, path, _ in config.ensemble:
         entry = table[path.rsplit("/", 1)[-1]]
         assert (ROOT / "external" / entry.file).stat().st_size <= 45_000_000
         status = check(entry, ROOT / "external")
-        assert status.present and status.fine and entry.network == network and entry.sha256 != "-"
+        assert status.is_present and status.is_fine and entry.network == network and entry.sha256
 
 
 def test_the_file_says_what_the_network_expects_of_a_face(config):

@@ -14,22 +14,24 @@ import pytest
 import torch
 from fill import fill
 from processes import run_processes
-from scripts import load_script
+from scripts import load_script, run_script
 from torch import nn
 from torch.nn.functional import normalize
 from training_runs import assert_equal, log_of, one_thread
-from wsdan_runs import TinyWSDAN, config, keys, write_faces
+from wsdan_runs import TinyWSDAN, config, keys, script, write_faces
 
 from models import WSDAN, xception
 from utils.core.errors import ConfigError, DataError
-from utils.training import engine as training
+from utils.data.sampling import Kind, plain_order
+from utils.training import engine
 from utils.training import run as runs
-from utils.training import wsdan_recipe as recipe
 from utils.training.config import WSDANConfig
 from utils.training.preview import first_faces
+from utils.training.wsdan import FeatureCenters
 from utils.weights.checkpoint import load_checkpoint, save_checkpoint, save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED = str(ROOT / "wsdan-conf/xception.py")
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +41,14 @@ def data(tmp_path_factory, clip) -> Path:
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """The recipe with the small network, on one thread."""
-    monkeypatch.setattr(recipe, "WSDAN", TinyWSDAN)
+    """The script with the small network, on one thread."""
+    monkeypatch.setattr(script, "build_network", tiny_network)
     with one_thread():
         yield
 
 
-def script():
-    return load_script("train-wsdan.py")
+def tiny_network(name: str, num_attentions: int) -> nn.Module:
+    return TinyWSDAN(M=num_attentions)
 
 
 def assert_same_run(one: Path, other: Path) -> None:
@@ -102,8 +104,8 @@ def test_the_script_end_to_end(data, tmp_path):
 
 def test_the_picture_shows_faces_crops_and_drops(data, tmp_path, tiny, capsys):
     arguments = [f"{key}={value}" for key, value in keys(data, tmp_path / "run", batch_size=3).items()]
-    assert script().main([str(ROOT / "wsdan-conf/xception.py"), "--show-batch", str(tmp_path / "a.png"),
-                          *arguments, "pretrained=None"]) == 0  # fmt: skip
+    assert run_script(script, WSDANConfig, PUBLISHED, "--show-batch", str(tmp_path / "a.png"), *arguments,
+                      "pretrained=None") == 0  # fmt: skip
     assert "3 faces, their crops and drops" in capsys.readouterr().out
     picture = cv2.imread(str(tmp_path / "a.png"))
     assert picture.shape == (3 * 71, 3 * 71, 3) and picture.std() > 10
@@ -113,20 +115,20 @@ def test_the_picture_shows_faces_crops_and_drops(data, tmp_path, tiny, capsys):
     same = np.abs(face - drop).max(axis=2) <= 1
     mean = np.array([0.3473, 0.3744, 0.4479]) * 255
     assert 0 < same.mean() < 1 and np.abs(drop[~same] - mean).max() < 1
-    with pytest.raises(SystemExit, match="2"):
-        script().main([str(ROOT / "wsdan-conf/xception.py"), "--show-batch", "a.jpg"])
+    assert run_script(script, WSDANConfig, PUBLISHED, "--show-batch", "a.jpg") == 2
 
 
 def test_the_picture_shows_a_self_blended_face(data, tmp_path, tiny, capsys):
     values = keys(data, tmp_path / "run", batch_size=3, self_blended=0.2, pretrained=None)
     arguments = [f"{key}={value}" for key, value in values.items()]
-    assert script().main([str(ROOT / "wsdan-conf/xception.py"), "--show-batch", str(tmp_path / "a.png"),
-                          *arguments]) == 0  # fmt: skip
+    picture = ["--show-batch", str(tmp_path / "a.png")]
+    assert run_script(script, WSDANConfig, PUBLISHED, *picture, *arguments) == 0
     assert "3 faces (self-blended: row " in capsys.readouterr().out
-    order = np.array([5, 2, 7, 1, 12, 11])
-    assert first_faces(order, 3, 10).tolist() == [5, 2, 12]
-    assert first_faces(order, 5, 10).tolist() == [5, 2, 7, 1, 12]
-    assert first_faces(order, 3, 20).tolist() == [5, 2, 7]
+    order = plain_order([5, 2, 7, 1, 2, 1])
+    assert first_faces(order, 3).tolist() == [(5, 0), (2, 0), (7, 0)]
+    order["kind"][4:] = Kind.SELF_BLENDED
+    assert first_faces(order, 3).tolist() == [(5, 0), (2, 0), (2, 1)]
+    assert first_faces(order, 5).tolist() == [(5, 0), (2, 0), (7, 0), (1, 0), (2, 1)]
 
 
 def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, capsys):
@@ -135,7 +137,7 @@ def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, caps
     So do averaged weights and self-blended faces.
     """
     changes = {"ema": 0.9, "self_blended": 0.5, "augmentation": "robust"}
-    assert recipe.train(config(data, tmp_path / "whole", **changes)) == 0
+    assert script.train(config(data, tmp_path / "whole", **changes)) == 0
     steps = []
 
     def due(self) -> bool:
@@ -146,40 +148,40 @@ def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, caps
 
     monkeypatch.setattr(runs.RunFolder, "due", due)
     broken = config(data, tmp_path / "broken", **changes)
-    assert recipe.train(broken) == 128 + signal.SIGTERM
+    assert script.train(broken) == 128 + signal.SIGTERM
     assert "ckpt=auto" in capsys.readouterr().err
     assert load_checkpoint(tmp_path / "broken" / "last.pth")["tallies"][0]["step"] == 3
-    assert recipe.train(broken) == 128 + signal.SIGTERM
+    assert script.train(broken) == 128 + signal.SIGTERM
     assert load_checkpoint(tmp_path / "broken" / "last.pth")["epoch"] == 1
-    assert recipe.train(broken) == 0
+    assert script.train(broken) == 0
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
     assert load_checkpoint(tmp_path / "whole" / "last.pth")["feature_center"].norm(dim=1).min() > 0
 
 
 def test_from_a_kept_checkpoint_of_a_killed_run(data, tmp_path, tiny):
     """Between epochs, as after a power cut: the checkpoint of an epoch, in place of the newest state."""
-    recipe.train(config(data, tmp_path / "whole", epochs=3))
-    recipe.train(config(data, tmp_path / "parts", epochs=2))
+    script.train(config(data, tmp_path / "whole", epochs=3))
+    script.train(config(data, tmp_path / "parts", epochs=2))
     first = tmp_path / "parts" / "ckpt_1.pth"
-    recipe.train(config(data, tmp_path / "parts", epochs=3, ckpt=str(first)))
+    script.train(config(data, tmp_path / "parts", epochs=3, ckpt=str(first)))
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def whole_process(values: dict) -> int:
-    recipe.WSDAN = TinyWSDAN
-    return recipe.train(WSDANConfig(**values))
+    script.build_network = tiny_network
+    return script.train(WSDANConfig(**values))
 
 
 def stopped_process(values: dict) -> int:
     """A SIGTERM to the second process alone, in the third step."""
-    seed_step = training.seed_step
+    seed_step = engine.seed_step
 
     def killing(seed: int, epoch: int, step: int) -> None:
         if step == 2 and os.environ["RANK"] == "1":
             os.kill(os.getpid(), signal.SIGTERM)
         seed_step(seed, epoch, step)
 
-    training.seed_step = killing
+    engine.seed_step = killing
     return whole_process(values)
 
 
@@ -196,13 +198,13 @@ def test_two_processes_stopped_and_resumed_are_unbroken(data, tmp_path):
 
 def failing_process(values: dict) -> int:
     """The second process' loss is no number."""
-    losses = recipe.training_losses
+    losses = script.training_losses
 
     def bad(*arguments, **keywords):
         result = losses(*arguments, **keywords)
         return result | {"total": result["total"] * (float("nan") if os.environ["RANK"] == "1" else 1.0)}
 
-    recipe.training_losses = bad
+    script.training_losses = bad
     with pytest.raises(DataError, match=r"the loss is nan at epoch 1, step 1 .*video\d\d/\d{3}.png"):
         whole_process(values)
     return 1
@@ -215,7 +217,7 @@ def test_a_loss_that_is_no_number_stops_all_processes_and_names_the_files(data, 
 
 def test_training_learns(data, tmp_path, tiny):
     changes = {"optimizer": "adamw", "schedule": "onecycle", "average_centers": True}
-    recipe.train(config(data, tmp_path, epochs=8, learning_rate=0.02, keep_every=100, **changes))
+    script.train(config(data, tmp_path, epochs=8, learning_rate=0.02, keep_every=100, **changes))
     rows = log_of(tmp_path)
     assert rows[-1]["train_raw"] < 0.8 * rows[0]["train_raw"]
     assert rows[-1]["val_log_loss"] < 0.6
@@ -224,17 +226,16 @@ def test_training_learns(data, tmp_path, tiny):
     assert {path.name for path in tmp_path.glob("ckpt_*")} == {"ckpt_8.pth"}
 
 
-def test_an_epoch_can_end_after_some_samples_drawn_anew(data, tmp_path, tiny):
-    task = recipe.WSDANTask(config(data, tmp_path, epoch_samples=6), torch.device("cpu"), True)
-    first, second = task.epoch_order(0), task.epoch_order(1)
-    assert len(first) == len(second) == 6 and set(first) != set(second)
-    assert first.tolist() == task.epoch_order(0).tolist()
-    real, fake = re.search(r"(\d+) real and (\d+) fake samples", task.describe()[0]).groups()
+def test_an_epoch_can_end_after_some_samples(data, tmp_path, tiny, capsys):
+    assert script.train(config(data, tmp_path, epoch_samples=6)) == 0
+    real, fake = re.search(r"(\d+) real and (\d+) fake samples", capsys.readouterr().out).groups()
     assert int(real) + int(fake) == 6
+    rows = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert [round(row["images_per_second"] * row["seconds"]) for row in rows] == [6, 6]
 
 
 def test_the_published_decay_of_the_learning_rate(data, tmp_path, tiny):
-    recipe.train(config(data, tmp_path, epochs=3, max_train_videos=2))
+    script.train(config(data, tmp_path, epochs=3, max_train_videos=2))
     assert [row["lr"] for row in log_of(tmp_path)] == pytest.approx([0.01, 0.0095, 0.009025])
 
 
@@ -245,10 +246,10 @@ def test_a_published_checkpoint_gives_weights_epoch_and_centres(data, tmp_path, 
     old = {"logs": {"epoch": np.int64(2), "lr": np.float64(9e-4)}, "state_dict": TinyWSDAN().state_dict(),
            "feature_center": published}  # fmt: skip
     save_checkpoint(old, tmp_path / "ckpt_2.pth")
-    task = recipe.WSDANTask(config(data, tmp_path), torch.device("cpu"), False)
-    task.load_state(old)
-    assert task.centers.scale.tolist() == [1, 1] and torch.equal(task.centers.values, published)
-    recipe.train(config(data, tmp_path, ckpt=str(tmp_path / "ckpt_2.pth"), epochs=3))
+    centers = FeatureCenters(2, 64)
+    script.checkpoint_form(config(data, tmp_path), centers).load_state(old)
+    assert centers.scale.tolist() == [1, 1] and torch.equal(centers.values, published)
+    script.train(config(data, tmp_path, ckpt=str(tmp_path / "ckpt_2.pth"), epochs=3))
     assert "no optimizer state" in capsys.readouterr().out
     assert [row["epoch"] for row in log_of(tmp_path)] == [3]
     moved = load_checkpoint(tmp_path / "last.pth")["feature_center"]
@@ -256,7 +257,7 @@ def test_a_published_checkpoint_gives_weights_epoch_and_centres(data, tmp_path, 
 
 
 def test_wrong_checkpoints_are_refused_in_a_line(data, tmp_path, tiny, monkeypatch, capsys):
-    recipe.train(config(data, tmp_path / "run", epochs=1))
+    script.train(config(data, tmp_path / "run", epochs=1))
     last = tmp_path / "run" / "last.pth"
     cut, other, classes, bare = (tmp_path / f"{name}.pth" for name in ("cut", "other", "classes", "bare"))
     cut.write_bytes(last.read_bytes()[:-200])
@@ -268,15 +269,15 @@ def test_wrong_checkpoints_are_refused_in_a_line(data, tmp_path, tiny, monkeypat
                        (bare, "feature_center"), (tmp_path / "no.pth", "ckpt: no such file")):  # fmt: skip
         arguments = keys(data, tmp_path / "run", ckpt=str(path), epochs=2, pretrained=None)
         arguments = [f"{key}={value}" for key, value in arguments.items()]
-        assert script().main([str(ROOT / "wsdan-conf/xception.py"), *arguments]) == 2
+        assert run_script(script, WSDANConfig, PUBLISHED, *arguments) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1 and said in error, error
     with pytest.raises(ConfigError, match="ckpt=auto"):
-        recipe.train(config(data, tmp_path / "run", ckpt=False))
+        script.train(config(data, tmp_path / "run", ckpt=False))
 
 
 def test_a_batch_can_not_change_inside_an_epoch(data, tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(runs.RunFolder, "due", lambda self: os.kill(os.getpid(), signal.SIGINT))
-    assert recipe.train(config(data, tmp_path)) == 130
+    assert script.train(config(data, tmp_path)) == 130
     with pytest.raises(ConfigError, match="samples a step: 4 in .*last.pth, now 3"):
-        recipe.train(config(data, tmp_path, batch_size=3))
+        script.train(config(data, tmp_path, batch_size=3))

@@ -1,5 +1,6 @@
 """Xception training: the script end to end, what it starts and goes on from, the published config."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,20 +11,19 @@ import numpy as np
 import pytest
 import torch
 from fill import fill
-from scripts import load_script
-from training_runs import TinyNet, config, keys, log_of
+from scripts import run_script
+from training_runs import TinyNet, config, keys, log_of, script
 
 from models import xception
 from utils.core.config import load_config
 from utils.core.errors import ConfigError, WeightsError
-from utils.training import xception_recipe as recipe
 from utils.training.config import XceptionConfig
 from utils.weights.checkpoint import load_checkpoint, save_checkpoint, save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_script(*arguments: str) -> subprocess.CompletedProcess:
+def start_script(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "train-xception.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=1200)
 
@@ -37,7 +37,7 @@ def test_the_script_end_to_end(data, tmp_path):
     values = keys(data, save_dir, n_epoches=5, num_workers=1, tensorboard=True, window=(70, 88, 250, 268))
     values |= {"pretrained": str(start), "learning_rate": 1e-6}
     conf.write_text("".join(f"{key} = {value!r}\n" for key, value in values.items()))
-    done = run_script(str(conf), "n_epoches=1", "max_train_videos=4")
+    done = start_script(str(conf), "n_epoches=1", "max_train_videos=4")
     assert done.returncode == 0, done.stderr
     for said in ("effective batch: 4", "device: cpu", "4 real and 4 fake samples of 2 real and 2 fake videos",
                  "parameters: 20,811,050", str(save_dir), "learning rate: 1e-06"):  # fmt: skip
@@ -74,15 +74,14 @@ def score_log_loss(weights: Path, data: Path) -> float:
 
 
 def test_an_epoch_can_end_after_some_samples_drawn_anew(data, tmp_path, tiny):
-    task = recipe.XceptionTask(config(data, tmp_path, epoch_samples=6), torch.device("cpu"), True)
-    first, second = task.epoch_order(0), task.epoch_order(1)
-    assert len(first) == len(second) == 6 and set(first) != set(second)
-    assert first.tolist() == task.epoch_order(0).tolist()
+    assert script.train(config(data, tmp_path, epoch_samples=6)) == 0
+    rows = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert [round(row["images_per_second"] * row["seconds"]) for row in rows] == [4, 4]  # a batch is full
 
 
 def test_training_learns(data, tmp_path, tiny):
     changes = {"augmentation": "published", "optimizer": "adamw", "schedule": "onecycle"}
-    recipe.train(config(data, tmp_path, n_epoches=8, learning_rate=0.05, **changes))
+    script.train(config(data, tmp_path, n_epoches=8, learning_rate=0.05, **changes))
     rows = log_of(tmp_path)
     assert rows[-1]["train_loss"] < 0.8 * rows[0]["train_loss"]
     best = min(row["val_log_loss"] for row in rows)
@@ -91,15 +90,15 @@ def test_training_learns(data, tmp_path, tiny):
 
 def test_the_published_resume_may_be_absent_once(data, tmp_path, tiny, capsys):
     published = config(data, tmp_path, resume="best.pth", n_epoches=1)
-    recipe.train(published)
+    script.train(published)
     assert f"{tmp_path / 'best.pth'} is not there: training starts afresh" in capsys.readouterr().out
-    recipe.train(config(data, tmp_path, resume="best.pth"))
+    script.train(config(data, tmp_path, resume="best.pth"))
     assert [row["epoch"] for row in log_of(tmp_path)] == [1, 2]
     (tmp_path / "best.pth").unlink()
     with pytest.raises(ConfigError, match="save_dir: .*last.pth is of an earlier run"):
-        recipe.train(published)
+        script.train(published)
     with pytest.raises(ConfigError, match="resume: no such file: .*ckpt-9.pth"):
-        recipe.train(config(data, tmp_path, resume="ckpt-9.pth"))
+        script.train(config(data, tmp_path, resume="ckpt-9.pth"))
 
 
 def test_a_published_checkpoint_gives_weights_and_epoch(data, tmp_path, tiny, capsys):
@@ -107,28 +106,27 @@ def test_a_published_checkpoint_gives_weights_and_epoch(data, tmp_path, tiny, ca
     state = {f"module.{name}": value for name, value in TinyNet().state_dict().items()}
     old = {"epoch": 1, "arch": "xception", "acc1": np.float64(91.5), "state_dict": state}
     save_checkpoint(old, tmp_path / "best.pth")
-    recipe.train(config(data, tmp_path, resume="best.pth"))
+    script.train(config(data, tmp_path, resume="best.pth"))
     assert "no optimizer state" in capsys.readouterr().out
     assert [row["epoch"] for row in log_of(tmp_path)] == [2]
 
 
 def test_pretrained_weights_start_the_run(data, tmp_path, monkeypatch):
     """A classifier of two outputs is taken over, another one isn't, and what isn't Xception is refused."""
-    monkeypatch.setattr(recipe, "xception", TinyNet)
+    monkeypatch.setattr(script, "build_network", lambda name: TinyNet())
     for outputs in (2, 1000):
         source = TinyNet(outputs)
         save_checkpoint({"state_dict": source.state_dict()}, tmp_path / f"{outputs}.pth")
         conf = config(data, tmp_path, pretrained=str(tmp_path / f"{outputs}.pth"))
-        model = recipe.build_model(conf, torch.device("cpu"), start=True)
+        model = script.build_model(conf, start=True)
         assert torch.equal(model.conv1.weight, source.conv1.weight)
         assert torch.equal(model.last_linear.bias, source.last_linear.bias) == (outputs == 2)
     save_checkpoint({"state_dict": {"conv1.weight": source.conv1.weight}}, tmp_path / "part.pth")
     with pytest.raises(WeightsError, match="part.pth.*conv1.bias"):
-        recipe.build_model(config(data, tmp_path, pretrained=str(tmp_path / "part.pth")), "cpu", start=True)
+        script.build_model(config(data, tmp_path, pretrained=str(tmp_path / "part.pth")), start=True)
 
 
 def test_errors_are_one_line_with_their_exit_code(data, tmp_path, capsys):
-    script = load_script("train-xception.py")
     published, folder = str(ROOT / "xception-conf.py"), f"save_dir={tmp_path}"
     for code, said, arguments in (
         (2, "batch_size", [published, "batchsize=4"]),
@@ -138,12 +136,12 @@ def test_errors_are_one_line_with_their_exit_code(data, tmp_path, capsys):
         (1, "no.csv is missing", [published, folder, "data_list=no.csv"]),
         (1, "data_root", [published, folder, f"data_list={data / 'list.csv'}", f"data_root={tmp_path}"]),
     ):  # fmt: skip
-        assert script.main(arguments) == code
+        assert run_script(script, XceptionConfig, *arguments) == code
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1 and said in error
-    with pytest.raises(SystemExit) as left:
-        script.main(["--help"])
-    assert left.value.code == 0 and "torchrun" in capsys.readouterr().out
+    assert run_script(script, XceptionConfig, "--help") == 0
+    said = capsys.readouterr().out
+    assert "torchrun" in said and "n_epoches: int = 50" in said and "resume: str or None" in said
 
 
 def test_the_published_config_is_unchanged():

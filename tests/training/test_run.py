@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from training_runs import config
 
 from utils.core.errors import WeightsError
 from utils.core.files import append_line
-from utils.training.run import Position, RunFolder, restore, snapshot
+from utils.training.position import Position
+from utils.training.resume import check_order, restore
+from utils.training.run import RunFolder
 from utils.weights.checkpoint import load_checkpoint, save_checkpoint
 
 
@@ -51,11 +54,17 @@ def test_a_full_disk_is_named_with_the_file():
     ids=str,
 )  # fmt: skip
 def test_a_checkpoint_with_damaged_fields_is_refused_in_a_line(tmp_path, damage):
-    net = torch.nn.Linear(2, 2)
+    net, path = torch.nn.Linear(2, 2), tmp_path / "last.pth"
     optimizer, scaler = torch.optim.SGD(net.parameters(), 0.1), torch.amp.GradScaler("cpu", enabled=False)
-    state = snapshot(Position(), optimizer, scaler, 4) | {"state_dict": net.state_dict(), "config": {}}
-    save_checkpoint(state, tmp_path / "last.pth")
-    restore(tmp_path / "last.pth", net, optimizer, scaler, {}, (), 4)
-    save_checkpoint(load_checkpoint(tmp_path / "last.pth") | damage, tmp_path / "last.pth")
+    conf = config(tmp_path, tmp_path)
+
+    def take_over() -> None:
+        _, checkpoint = restore(path, net, optimizer, scaler)
+        check_order(path, checkpoint, conf, (), 4)
+
+    state = {"state_dict": net.state_dict(), "config": {}, "batch": 4, "optimizer": optimizer.state_dict()}
+    save_checkpoint(Position().state() | state | {"scaler": scaler.state_dict()}, path)
+    take_over()
+    save_checkpoint(load_checkpoint(path) | damage, path)
     with pytest.raises(WeightsError, match="is no checkpoint of this training"):
-        restore(tmp_path / "last.pth", net, optimizer, scaler, {}, (), 4)
+        take_over()

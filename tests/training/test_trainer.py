@@ -2,26 +2,27 @@
 
 import os
 import signal
+from collections.abc import Callable
 
 import pytest
 import torch
+import torch.distributed as dist
 from processes import run_processes
-from training_runs import NoNormNet, TinyNet, assert_equal, config, log_of
+from training_runs import NoNormNet, TinyNet, assert_equal, config, log_of, script
 
-from utils.core.errors import ConfigError, DataError
+from utils.core.errors import ConfigError, DataError, WeightsError
 from utils.data.datasets import FaceDataset
-from utils.training import engine as training
+from utils.training import engine
 from utils.training import run as runs
-from utils.training import trainer as engine
-from utils.training import xception_recipe as recipe
 from utils.training.config import XceptionConfig
+from utils.training.trainer import Trainer
 from utils.weights.checkpoint import load_checkpoint, save_checkpoint
 
 
 def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, capsys):
     """A SIGTERM inside each epoch; the weights, momentum and log are bit for bit those of an unbroken run."""
     changes = {"optimizer": "adamw", "schedule": "onecycle", "balance": True, "ema": 0.9, "self_blended": 0.5}
-    assert recipe.train(config(data, tmp_path / "whole", **changes)) == 0
+    assert script.train(config(data, tmp_path / "whole", **changes)) == 0
 
     steps = []
 
@@ -33,11 +34,11 @@ def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, caps
 
     monkeypatch.setattr(runs.RunFolder, "due", due)
     broken = config(data, tmp_path / "broken", **changes)
-    assert recipe.train(broken) == 128 + signal.SIGTERM
+    assert script.train(broken) == 128 + signal.SIGTERM
     assert "resume=auto" in capsys.readouterr().err
     assert load_checkpoint(tmp_path / "broken" / "last.pth")["tallies"][0]["step"] == 3
-    assert recipe.train(broken) == 128 + signal.SIGTERM
-    assert recipe.train(broken) == 0
+    assert script.train(broken) == 128 + signal.SIGTERM
+    assert script.train(broken) == 0
 
     whole, resumed = (load_checkpoint(tmp_path / name / "last.pth") for name in ("whole", "broken"))
     for part in ("state_dict", "trained_state_dict", "n_averaged", "optimizer"):
@@ -48,25 +49,25 @@ def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, caps
 
 
 def test_stopped_while_validating_goes_on_with_validating(data, tmp_path, tiny, monkeypatch):
-    recipe.train(config(data, tmp_path / "whole", n_epoches=1))
-    evaluate = engine.evaluate
+    script.train(config(data, tmp_path / "whole", n_epoches=1))
+    evaluate = script.evaluate
 
     def interrupted(*arguments, **keywords):
         os.kill(os.getpid(), signal.SIGINT)
         return evaluate(*arguments, **keywords)
 
-    monkeypatch.setattr(engine, "evaluate", interrupted)
-    assert recipe.train(config(data, tmp_path / "broken", n_epoches=1)) == 130
+    monkeypatch.setattr(script, "evaluate", interrupted)
+    assert script.train(config(data, tmp_path / "broken", n_epoches=1)) == 130
     assert load_checkpoint(tmp_path / "broken" / "last.pth")["epoch"] == 0
-    monkeypatch.setattr(engine, "evaluate", evaluate)
-    assert recipe.train(config(data, tmp_path / "broken", n_epoches=1)) == 0
+    monkeypatch.setattr(script, "evaluate", evaluate)
+    assert script.train(config(data, tmp_path / "broken", n_epoches=1)) == 0
     whole, resumed = (load_checkpoint(tmp_path / name / "best.pth") for name in ("whole", "broken"))
     assert_equal(whole["state_dict"], resumed["state_dict"])
     assert whole["metrics"] == resumed["metrics"]
 
 
 def test_a_disk_that_fails_at_an_epoch_s_end_loses_neither_best_nor_a_row(data, tmp_path, tiny, monkeypatch):
-    recipe.train(config(data, tmp_path / "whole", n_epoches=1))
+    script.train(config(data, tmp_path / "whole", n_epoches=1))
 
     def failing(checkpoint, path):
         if path.name == "best.pth":
@@ -75,9 +76,9 @@ def test_a_disk_that_fails_at_an_epoch_s_end_loses_neither_best_nor_a_row(data, 
 
     monkeypatch.setattr(runs, "save_checkpoint", failing)
     with pytest.raises(OSError):
-        recipe.train(config(data, tmp_path / "broken", n_epoches=1))
+        script.train(config(data, tmp_path / "broken", n_epoches=1))
     monkeypatch.setattr(runs, "save_checkpoint", save_checkpoint)
-    assert recipe.train(config(data, tmp_path / "broken", n_epoches=1)) == 0
+    assert script.train(config(data, tmp_path / "broken", n_epoches=1)) == 0
     for name in ("best.pth", "last.pth"):
         whole, again = (load_checkpoint(tmp_path / run / name) for run in ("whole", "broken"))
         assert_equal(whole["state_dict"], again["state_dict"])
@@ -85,46 +86,42 @@ def test_a_disk_that_fails_at_an_epoch_s_end_loses_neither_best_nor_a_row(data, 
 
 
 def test_weights_that_give_no_number_in_validation_stop_the_run(data, tmp_path, tiny, monkeypatch):
-    def ruined(predict, *arguments, **keywords):
-        return training.evaluate(
-            lambda images: {"": predict(images)[""] * float("nan")}, *arguments, **keywords
-        )
-
-    monkeypatch.setattr(engine, "evaluate", ruined)
+    predict = script.predict
+    monkeypatch.setattr(script, "predict", lambda *given: {"": predict(*given)[""] * float("nan")})
     with pytest.raises(DataError, match="8 of 8 samples got no finite probability.*learning_rate"):
-        recipe.train(config(data, tmp_path, n_epoches=1))
+        script.train(config(data, tmp_path, n_epoches=1))
     assert not (tmp_path / "best.pth").exists()
 
 
 def test_more_epochs_later_are_the_same_as_at_once(data, tmp_path, tiny, capsys):
     """The step schedule, from a kept checkpoint; rows of the log that are trained again are replaced."""
-    recipe.train(config(data, tmp_path / "whole", n_epoches=3))
+    script.train(config(data, tmp_path / "whole", n_epoches=3))
     first = config(data, tmp_path / "parts", n_epoches=2)
-    recipe.train(first)
-    recipe.train(config(data, tmp_path / "parts", n_epoches=3, resume="ckpt-1.pth"))
+    script.train(first)
+    script.train(config(data, tmp_path / "parts", n_epoches=3, resume="ckpt-1.pth"))
     whole, parts = (load_checkpoint(tmp_path / name / "last.pth") for name in ("whole", "parts"))
     assert_equal(whole["state_dict"], parts["state_dict"])
     assert [row["epoch"] for row in log_of(tmp_path / "parts")] == [1, 2, 3]
-    assert recipe.train(config(data, tmp_path / "parts", n_epoches=3)) == 0
+    assert script.train(config(data, tmp_path / "parts", n_epoches=3)) == 0
     assert "nothing left to do" in capsys.readouterr().out
 
 
 def test_what_orders_the_samples_can_not_change_inside_an_epoch(data, tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(runs.RunFolder, "due", lambda self: os.kill(os.getpid(), signal.SIGINT))
-    assert recipe.train(config(data, tmp_path)) == 130
+    assert script.train(config(data, tmp_path)) == 130
     with pytest.raises(ConfigError, match="batch_size: 4 in .*last.pth, now 8"):
-        recipe.train(config(data, tmp_path, batch_size=8))
+        script.train(config(data, tmp_path, batch_size=8))
     # a checkpoint from before there was such a key is one of a run that did without
     checkpoint = load_checkpoint(tmp_path / "last.pth")
     del checkpoint["config"]["self_blended"]
     save_checkpoint(checkpoint, tmp_path / "last.pth")
     with pytest.raises(ConfigError, match="self_blended: 0.0 in .*last.pth, now 0.5"):
-        recipe.train(config(data, tmp_path, self_blended=0.5))
+        script.train(config(data, tmp_path, self_blended=0.5))
 
 
 def test_a_loss_that_is_no_number_stops_and_names_the_videos(data, tmp_path, tiny):
     with pytest.raises(DataError, match="the loss is (nan|inf) at epoch 1, step .*video0"):
-        recipe.train(config(data, tmp_path, learning_rate=1e30))
+        script.train(config(data, tmp_path, learning_rate=1e30))
     assert not (tmp_path / "last.pth").exists()
 
 
@@ -132,15 +129,15 @@ def test_more_than_a_hundredth_of_broken_crops_stops(data, tmp_path, tiny, monke
     read = FaceDataset._read
     monkeypatch.setattr(FaceDataset, "_read", lambda *arguments: (*read(*arguments)[:2], ["x/000.png: gone"]))
     with pytest.raises(DataError, match="4 broken crops, more than 1% of 16 samples; the last: x/000.png"):
-        recipe.train(config(data, tmp_path))
+        script.train(config(data, tmp_path))
     assert capsys.readouterr().err.count("broken crop, replaced: x/000.png: gone") == 4
 
 
 def test_two_processes_train_as_one(data, tmp_path, tiny, monkeypatch):
     """The same batches shared out: the same weights to rounding, each validation sample counted once."""
-    monkeypatch.setattr(recipe, "xception", NoNormNet)
+    monkeypatch.setattr(script, "build_network", lambda name: NoNormNet())
     changes = {"max_valid_videos": 3, "num_workers": 2, "n_epoches": 1}
-    recipe.train(config(data, tmp_path / "one", **changes))
+    script.train(config(data, tmp_path / "one", **changes))
     assert run_processes(train_process, config(data, tmp_path / "two", **changes)) == [0, 0]
     one, two = (load_checkpoint(tmp_path / name / "last.pth") for name in ("one", "two"))
     for name, value in one["state_dict"].items():
@@ -151,27 +148,27 @@ def test_two_processes_train_as_one(data, tmp_path, tiny, monkeypatch):
 
 
 def train_process(values: dict) -> int:
-    recipe.xception = NoNormNet
-    return recipe.train(XceptionConfig(**values))
+    script.build_network = lambda name: NoNormNet()
+    return script.train(XceptionConfig(**values))
 
 
 def stopped_process(values: dict) -> int:
     """A SIGTERM to the second process alone, after its second step."""
-    seed_step = training.seed_step
+    seed_step = engine.seed_step
 
     def killing(seed: int, epoch: int, step: int) -> None:
         if step == 1 and os.environ["RANK"] == "1":
             os.kill(os.getpid(), signal.SIGTERM)
         seed_step(seed, epoch, step)
 
-    training.seed_step = killing
-    recipe.xception = TinyNet
-    return recipe.train(XceptionConfig(**values))
+    engine.seed_step = killing
+    script.build_network = lambda name: TinyNet()
+    return script.train(XceptionConfig(**values))
 
 
 def tiny_process(values: dict) -> int:
-    recipe.xception = TinyNet
-    return recipe.train(XceptionConfig(**values))
+    script.build_network = lambda name: TinyNet()
+    return script.train(XceptionConfig(**values))
 
 
 def test_two_processes_stopped_and_resumed_are_unbroken(data, tmp_path):
@@ -186,3 +183,134 @@ def test_two_processes_stopped_and_resumed_are_unbroken(data, tmp_path):
     assert whole["metrics"] == resumed["metrics"]
     logs = [log_of(tmp_path / name)[0] for name in ("whole", "broken")]
     assert logs[0]["train_loss"] == logs[1]["train_loss"]
+
+
+def test_an_older_checkpoint_goes_on_inside_an_epoch(data, tmp_path, tiny, monkeypatch):
+    """One as it was written by hand here, with all that a checkpoint had before its keys grew."""
+    changes = {"balance": True, "ema": 0.9}
+    script.train(config(data, tmp_path / "whole", **changes))
+    monkeypatch.setattr(runs.RunFolder, "due", lambda self: os.kill(os.getpid(), signal.SIGINT))
+    broken = config(data, tmp_path / "broken", **changes)
+    assert script.train(broken) == 130
+    monkeypatch.undo()
+    monkeypatch.setattr(script, "build_network", lambda name: TinyNet())
+    now = load_checkpoint(tmp_path / "broken" / "last.pth")
+    tally = now["tallies"][0]
+    save_checkpoint(
+        {
+            "epoch": 0, "arch": "xception", "acc1": 0.0, "state_dict": now["state_dict"],
+            "trained_state_dict": now["trained_state_dict"], "n_averaged": 2,
+            "optimizer": now["optimizer"], "scaler": {}, "batch": 4, "best": float("inf"), "metrics": {},
+            "tallies": [{"step": 2, "n": 8, "sums": tally["sums"], "seconds": 1.5, "broken": 0}],
+            "config": {key: now["config"][key] for key in (
+                "data_list", "seed", "batch_size", "train_sets", "real_fraction", "fake_fraction", "balance",
+                "max_train_videos")},
+        },
+        tmp_path / "broken" / "last.pth",
+    )  # fmt: skip
+    assert script.train(broken) == 0
+    whole, resumed = (load_checkpoint(tmp_path / name / "last.pth") for name in ("whole", "broken"))
+    for part in ("state_dict", "trained_state_dict", "optimizer", "metrics"):
+        assert_equal(whole[part], resumed[part])
+    assert log_of(tmp_path / "whole") == log_of(tmp_path / "broken")
+
+
+def test_a_run_goes_on_in_another_precision(data, tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(runs.RunFolder, "due", lambda self: os.kill(os.getpid(), signal.SIGINT))
+    assert script.train(config(data, tmp_path, precision="bf16")) == 130
+    monkeypatch.undo()
+    monkeypatch.setattr(script, "build_network", lambda name: TinyNet())
+    assert script.train(config(data, tmp_path, precision="fp16")) == 0
+    assert [row["epoch"] for row in log_of(tmp_path)] == [1, 2]
+
+
+def counting_process(values: dict) -> int:
+    """Values asked of the device, and messages to the other process, in the steps of an epoch."""
+    script.build_network = lambda name: TinyNet()
+    now, in_steps, heed = [0, 0], [0, 0], Trainer.heed
+
+    def counted(function: Callable, place: int) -> Callable:
+        def call(*arguments, **keywords):
+            now[place] += 1
+            return function(*arguments, **keywords)
+
+        return call
+
+    def at_the_end_of_a_step(trainer: Trainer, request: int) -> None:
+        in_steps[:] = [count + more for count, more in zip(in_steps, now, strict=True)]
+        heed(trainer, request)
+        now[:] = [0, 0]
+
+    def from_the_first_step(*arguments) -> tuple:
+        if not any(in_steps):
+            now[:] = [0, 0]
+        return to_device(*arguments)
+
+    to_device, Trainer.to_device, Trainer.heed = Trainer.to_device, from_the_first_step, at_the_end_of_a_step
+    torch.Tensor.item = counted(torch.Tensor.item, 0)
+    torch.Tensor.tolist = counted(torch.Tensor.tolist, 0)
+    dist.all_reduce = counted(dist.all_reduce, 1)
+    assert script.train(XceptionConfig(**values)) == 0
+    return in_steps[0] * 100 + in_steps[1]
+
+
+def test_a_step_waits_for_the_device_once(data, tmp_path):
+    """And sends one message; the gradients' own go another way."""
+    given = config(data, tmp_path, n_epoches=1, ema=0.9)
+    assert run_processes(counting_process, given) == [4 * 100 + 4] * 2
+
+
+def elsewhere_process(values: dict) -> int:
+    """The second process's disk doesn't hold the first one's checkpoint."""
+    script.build_network = lambda name: TinyNet()
+    if os.environ["RANK"] == "1":
+        values = values | {"save_dir": values["save_dir"] + "-elsewhere"}
+    with pytest.raises(ConfigError, match="save_dir: process 0 .*last.pth.*process 1 .*nothing"):
+        script.train(XceptionConfig(**values))
+    return 1
+
+
+def test_nodes_that_would_go_on_from_different_checkpoints_stop(data, tmp_path):
+    one = config(data, tmp_path / "run", n_epoches=1)
+    assert run_processes(tiny_process, one) == [0, 0]
+    assert run_processes(elsewhere_process, config(data, tmp_path / "run")) == [1, 1]
+
+
+def test_a_run_that_goes_on_says_that_pretrained_is_not_read(data, tmp_path, tiny, capsys):
+    save_checkpoint({"state_dict": TinyNet().state_dict()}, tmp_path / "start.pth")
+    start = str(tmp_path / "start.pth")
+    script.train(config(data, tmp_path / "run", n_epoches=1, pretrained=start))
+    assert "isn't read" not in capsys.readouterr().out
+    script.train(config(data, tmp_path / "run", pretrained=start))
+    assert f"pretrained = {start!r} isn't read" in capsys.readouterr().out
+
+
+def test_one_kind_of_video_is_nothing_to_train_on(data, tmp_path, tiny):
+    rows = (data / "list.csv").read_text().splitlines()
+    kept = [row for row in rows if not (row.split(",")[1] == "1" and row.endswith("train"))]
+    (tmp_path / "list.csv").write_text("\n".join(kept) + "\n")
+    with pytest.raises(DataError, match="train_sets .*list.csv.*fake"):
+        script.train(config(data, tmp_path / "run", data_list=str(tmp_path / "list.csv")))
+
+
+@pytest.mark.parametrize("key, value", [("train_sets", ("train", "more")), ("valid_set", "more")])
+def test_a_set_that_is_not_in_the_list_is_named_with_its_key(data, tmp_path, tiny, key, value):
+    with pytest.raises(DataError, match=f"list.csv .*'more' \\({key}\\).*train, val"):
+        script.train(config(data, tmp_path, **{key: value}))
+
+
+@pytest.mark.parametrize("keep_every, kept", [(None, {3, 4}), (1, {1, 2, 3, 4}), (3, {3, 4}), (2, {2, 4})])
+def test_which_checkpoints_are_kept(data, tmp_path, tiny, keep_every, kept):
+    """By default those of the last two epochs; a run that goes on takes away what it left before."""
+    for epochs in (2, 4):
+        script.train(config(data, tmp_path, n_epoches=epochs, keep_every=keep_every, max_train_videos=2))
+    names = {path.name for path in tmp_path.glob("*.pth")}
+    assert names == {"best.pth", "last.pth", *(f"ckpt-{epoch}.pth" for epoch in kept)}
+
+
+def test_a_checkpoint_can_name_no_file_to_remove(data, tmp_path, tiny):
+    """It names epochs; one that was made elsewhere must not reach out of its folder."""
+    script.train(config(data, tmp_path, n_epoches=1, max_train_videos=2))
+    save_checkpoint(load_checkpoint(tmp_path / "last.pth") | {"passing": ["../x"]}, tmp_path / "last.pth")
+    with pytest.raises(WeightsError, match="last.pth .*is no checkpoint of this training"):
+        script.train(config(data, tmp_path, max_train_videos=2))

@@ -6,20 +6,16 @@ import pytest
 import torch
 from efficientnet_pytorch.utils import url_map
 from fill import fill
-from scripts import load_script
+from scripts import run_script
+from wsdan_runs import script
 
 from models import WSDAN, xception
 from utils.core.config import dead_keys, load_config
 from utils.core.errors import WeightsError
-from utils.training import wsdan_recipe as recipe
 from utils.training.config import WSDANConfig
 from utils.weights.checkpoint import read_state_dict, save_checkpoint, save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def script():
-    return load_script("train-wsdan.py")
 
 
 def test_pretrained_xception_becomes_the_features(tmp_path):
@@ -28,17 +24,17 @@ def test_pretrained_xception_becomes_the_features(tmp_path):
     state = {f"module.{name}": value for name, value in source.state_dict().items()}
     save_checkpoint({"epoch": 3, "state_dict": state}, tmp_path / "best.pth")
     conf = WSDANConfig(datapath="faces", pretrained=str(tmp_path / "best.pth"))
-    model = recipe.build_model(conf, torch.device("cpu"), start=True)
+    model = script.build_model(conf, torch.device("cpu"), start=True)
     assert torch.equal(model.features.conv3.pointwise.weight, source.conv3.pointwise.weight)
     assert torch.equal(model.features.bn4.running_var, source.bn4.running_var)
     # a WS-DAN checkpoint is taken over as a whole
     save_weights(model, tmp_path / "wsdan.safetensors", dtype=torch.float32)
     second = WSDANConfig(datapath="faces", pretrained=str(tmp_path / "wsdan.safetensors"))
-    again = recipe.build_model(second, torch.device("cpu"), start=True)
+    again = script.build_model(second, torch.device("cpu"), start=True)
     assert torch.equal(again.fc.weight, model.fc.weight)
     save_checkpoint({"conv1.weight": source.conv1.weight}, tmp_path / "part.pth")
     with pytest.raises(WeightsError, match="part.pth.*bn1"):
-        recipe.start_from(model, str(tmp_path / "part.pth"))
+        script.start_from(model, str(tmp_path / "part.pth"))
 
 
 def test_imagenet_weights_of_b3(tmp_path, monkeypatch):
@@ -48,17 +44,17 @@ def test_imagenet_weights_of_b3(tmp_path, monkeypatch):
     source = efficientnet_b3()
     save_checkpoint(source.state_dict(), tmp_path / "b3.pth")
     model = WSDAN(2, 8, "efficientnet-b3")
-    recipe.start_from(model, str(tmp_path / "b3.pth"))
+    script.start_from(model, str(tmp_path / "b3.pth"))
     assert torch.equal(model.EFN._blocks[3]._bn1.weight, source._blocks[3]._bn1.weight)
     assert torch.equal(model.EFN._conv_head.weight, source._conv_head.weight)
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setitem(url_map, "efficientnet-b3", (tmp_path / "absent.pth").as_uri())
     with pytest.raises(WeightsError, match="pretrained = 'yes'.*can't be downloaded.*pretrained=FILE"):
-        recipe.start_from(model, "yes")
+        script.start_from(model, "yes")
     monkeypatch.setitem(url_map, "efficientnet-b3", (tmp_path / "b3.pth").as_uri())
     again = WSDAN(2, 8, "efficientnet-b3")
-    recipe.start_from(again, "yes")
+    script.start_from(again, "yes")
     assert torch.equal(again.EFN._conv_head.weight, source._conv_head.weight)
     assert read_state_dict(tmp_path / "hub" / "checkpoints" / "b3.pth")
 
@@ -90,6 +86,6 @@ def test_published_configs_are_unchanged(name, size, net, pretrained, save_dir):
     ("attentions=3", "did you mean 'num_attentions'"),
 ])  # fmt: skip
 def test_config_errors_name_the_key(override, said, capsys):
-    assert script().main([str(ROOT / "wsdan-conf/xception.py"), override]) == 2
+    assert run_script(script, WSDANConfig, str(ROOT / "wsdan-conf/xception.py"), override) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and said in error

@@ -1,6 +1,8 @@
-"""The table in external/README.md, and what the check says of files."""
+"""The list of weights files, its table, and what the check says of files."""
 
 import hashlib
+import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -11,13 +13,20 @@ from utils.core.config import ROOT, load_config
 from utils.core.errors import DataError
 from utils.scoring.config import SubmissionConfig
 from utils.weights.checkpoint import save_weights
-from utils.weights.table import Entry, check, read_table
-
-HEADER = "| file | network | sha256 |\n|---|---|---|\n"
+from utils.weights.table import Entry, check, markdown, read_entries
 
 
 def check_tool():
     return load_script("tools/check_weights.py").main
+
+
+def entry(file: str, network: str = "xception", sha256: str | None = None) -> Entry:
+    return Entry(file, "weights", network, "a test", "none", sha256, "it is there")
+
+
+def write_entries(path, *entries: Entry):
+    path.write_text(json.dumps([asdict(one) for one in entries]))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +43,8 @@ def digest(path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_the_shipped_table_covers_what_the_configs_name():
-    files = {entry.file: entry.network for entry in read_table(ROOT / "external/README.md")}
+def test_the_shipped_list_covers_what_the_configs_name():
+    files = {one.file: one.network for one in read_entries(ROOT / "external/weights.json")}
     for name in ("wm", "bundled"):
         config = load_config(ROOT / "submission-conf" / f"{name}.py", SubmissionConfig)
         for network, path, _ in config.ensemble:
@@ -43,54 +52,65 @@ def test_the_shipped_table_covers_what_the_configs_name():
     assert files["RetinaFace-Resnet50-fixed.pth"] == "retinaface-resnet50"
 
 
+def test_the_readme_s_table_is_the_list_s():
+    table = markdown(read_entries(ROOT / "external/weights.json"))
+    assert table in (ROOT / "external/README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_is_written_in_place_of_the_old_one(folder, tmp_path):
+    listed = write_entries(tmp_path / "weights.json", entry("a.pth"), entry("b.pth", sha256="0" * 64))
+    (tmp_path / "README.md").write_text("# Weights\n\n| old |\n|---|\n| x |\n\nMore.\n")
+    assert check_tool()(["--list", str(listed), "--table"]) == 0
+    text = (tmp_path / "README.md").read_text()
+    assert text == f"# Weights\n\n{markdown(read_entries(listed))}\nMore.\n"
+    assert "`b.pth`" in text and "0" * 64 in text and "old" not in text
+
+
 def test_what_is_said_of_files(folder):
     good = digest(folder / "good.safetensors")
-    assert check(Entry("good.safetensors", "xception", good), folder).line().endswith(
+    assert check(entry("good.safetensors", sha256=good), folder).line().endswith(
         "good.safetensors: present, sha256 ok, loads strictly"
     )
-    unknown = check(Entry("good.safetensors", "xception", "-"), folder)
-    assert unknown.fine and "sha256 not stated" in unknown.line()
-    assert check(Entry("good.safetensors", "xception-base", "-"), folder).fine
-    differs = check(Entry("good.safetensors", "xception", "0" * 64), folder)
-    assert not differs.fine and "sha256 differs" in differs.line()
-    absent = check(Entry("none.pth", "xception", "0" * 64), folder)
-    assert absent.fine and absent.line() == "none.pth: absent"
-    cut = check(Entry("cut.safetensors", "xception", "-"), folder)
-    assert not cut.fine and "does not load: damaged" in cut.line()
-    other = check(Entry("other.pth", "retinaface-mobilenet0.25", "-"), folder)
-    assert not other.fine and "does not load: another network's" in other.line()
+    unknown = check(entry("good.safetensors"), folder)
+    assert unknown.is_fine and "sha256 not stated" in unknown.line()
+    assert check(entry("good.safetensors", "xception-base"), folder).is_fine
+    differs = check(entry("good.safetensors", sha256="0" * 64), folder)
+    assert not differs.is_fine and "sha256 differs" in differs.line()
+    absent = check(entry("none.pth", sha256="0" * 64), folder)
+    assert absent.is_fine and absent.line() == "none.pth: absent"
+    cut = check(entry("cut.safetensors"), folder)
+    assert not cut.is_fine and "does not load: damaged" in cut.line()
+    other = check(entry("other.pth", "retinaface-mobilenet0.25"), folder)
+    assert not other.is_fine and "does not load: another network's" in other.line()
 
 
-@pytest.mark.parametrize("stated, code", [("good", 0), ("-", 0), ("0" * 64, 1)])
+@pytest.mark.parametrize("stated, code", [("good", 0), (None, 0), ("0" * 64, 1)])
 def test_exit_codes(folder, stated, code, capsys):
     sha256 = digest(folder / "good.safetensors") if stated == "good" else stated
-    table = folder / "README.md"
-    rows = [f"| `good.safetensors` | `xception` | {sha256} |", "| `no.pth` | `xception` | - |"]
-    table.write_text(HEADER + "\n".join(rows))
-    assert check_tool()(["--table", str(table)]) == code
+    listed = write_entries(folder / "weights.json", entry("good.safetensors", sha256=sha256), entry("no.pth"))
+    assert check_tool()(["--list", str(listed)]) == code
     assert "no.pth: absent" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("# nothing\n", "holds no table"),
-        ("| file | network |\n|---|---|\n| a | xception |\n", "holds no table"),
-        (HEADER + "| a | resnet | - |\n", "unknown network 'resnet'"),
-        (HEADER + "| a | xception |\n", "the row of 'a' has 2 cells, the header 3"),
-        (HEADER + "| a | xception | 12ab |\n", "sha256 of a is neither"),
-        (HEADER + "| a | xception | - |\n| a | xception | - |\n", "a stands twice"),
+        ("{", "list of files"),
+        ('[{"file": "a"}]', "list of files .*network"),
+        (json.dumps([asdict(entry("a", "resnet"))]), "a: unknown network 'resnet'"),
+        (json.dumps([asdict(entry("a", sha256="12ab"))]), "sha256 of a is neither"),
+        (json.dumps([asdict(entry("a"))] * 2), "a stands there twice"),
     ],
 )
-def test_broken_tables(tmp_path, text, words, capsys):
-    path = tmp_path / "README.md"
+def test_broken_lists(tmp_path, text, words, capsys):
+    path = tmp_path / "weights.json"
     path.write_text(text)
     with pytest.raises(DataError, match=words):
-        read_table(path)
-    assert check_tool()(["--table", str(path)]) == 2
+        read_entries(path)
+    assert check_tool()(["--list", str(path)]) == 2
     assert capsys.readouterr().err.startswith(f"error: {path}")
 
 
-def test_a_missing_table(tmp_path, capsys):
-    assert check_tool()(["--table", str(tmp_path / "none.md")]) == 2
-    assert "can't read the table of weights" in capsys.readouterr().err
+def test_a_missing_list(tmp_path, capsys):
+    assert check_tool()(["--list", str(tmp_path / "none.json")]) == 2
+    assert "can't read the list of weights" in capsys.readouterr().err

@@ -5,7 +5,8 @@
 What a field may say of itself, in its `metadata`: `path` (True: the value is a path), `words` (values of a
 path field that are no path), `bare` (True: a file name without a folder is left as it is), `path_at` (in a
 list of tuples, the place of the path), `dead` (True: accepted for the sake of old files, without effect).
-A schema's class attribute PRESETS, {name: {choice: {key: value}}}, has names that stand for several keys.
+A schema's class attribute PRESETS, {name: {choice: {key: value}}}, has names that stand for several keys;
+ALIASES, {name: key}, has other names of keys.
 """
 
 from __future__ import annotations
@@ -42,13 +43,16 @@ def load_config(path: str | Path | None, schema: type[T], overrides: Sequence[st
     presets = getattr(schema, "PRESETS", {})
     hints = typing.get_type_hints(schema)
     values: dict[str, Any] = {}
+    aliases = getattr(schema, "ALIASES", {})
     from_file = {} if path is None else _execute(Path(path))
+    from_file = {aliases.get(key, key): value for key, value in from_file.items()}
     values |= _preset_values(from_file, presets, str(path))
     for key, value in from_file.items():
         _check_known(key, [*known, *presets], str(path))
         if key in known:
             values[key] = _resolve(_checked(key, value, hints[key], str(path)), known[key], ROOT)
     given = [_split_override(text) for text in overrides]
+    given = [(aliases.get(key, key), raw) for key, raw in given]
     chosen = {key: _parsed(key, raw, str) for key, raw in given if key in presets}
     values |= _preset_values(chosen, presets, COMMAND_LINE)
     for key, raw in given:
@@ -75,6 +79,16 @@ def describe(config: Any) -> str:
             lines.append(f"{field.name} = {value!r}")
         elif field.name in dead_keys(config):
             lines.append(f"{field.name} = {value!r}  (without effect)")
+    return "\n".join(lines)
+
+
+def list_keys(schema: type) -> str:
+    """The schema's keys with their types and defaults, one a line; those without effect are left out."""
+    hints, lines = typing.get_type_hints(schema), []
+    for field in fields(schema):
+        default = "" if field.default is MISSING else f" = {field.default!r}"
+        if not field.metadata.get("dead"):
+            lines.append(f"  {field.name}: {_name(hints[field.name])}{default}")
     return "\n".join(lines)
 
 

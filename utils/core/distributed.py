@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,12 +19,14 @@ from torch.nn.parallel import DistributedDataParallel
 from utils.core.errors import ConfigError
 
 
-def start(on_cpu: bool = False) -> None:
-    """Join the other processes if torchrun started this one: NCCL between GPUs, gloo between CPUs.
+@contextmanager
+def process_group(on_cpu: bool = False) -> Iterator[None]:
+    """Together with the other processes if torchrun started this one: NCCL between GPUs, gloo between CPUs.
 
     ConfigError for more processes than GPUs.
     """
     if "LOCAL_RANK" not in os.environ or dist.is_initialized():
+        yield
         return
     on_gpu = torch.cuda.is_available() and not on_cpu
     if on_gpu:
@@ -30,11 +34,9 @@ def start(on_cpu: bool = False) -> None:
             raise ConfigError(f"more processes than the {torch.cuda.device_count()} GPUs of this machine")
         torch.cuda.set_device(local_rank())
     dist.init_process_group("nccl" if on_gpu else "gloo")
-
-
-def stop() -> None:
-    """Leave the process group, if there is one."""
-    if dist.is_initialized():
+    try:
+        yield
+    finally:
         # DistributedDataParallel lies in a circle of references. It must be gone first: its threads can't be
         # ended any more when the interpreter does, and the process would end with an abort.
         gc.collect()
@@ -85,13 +87,11 @@ def gather(value: Any) -> list[Any]:
     return values
 
 
-def highest(value: int, device: torch.device) -> int:
-    """The highest of all processes' values; all of them learn it at the same call."""
-    if world_size() == 1:
-        return value
-    values = torch.tensor(value, device=device)
-    dist.all_reduce(values, dist.ReduceOp.MAX)
-    return int(values.item())
+def highest(values: Tensor) -> Tensor:
+    """The highest of all processes' values at each place of a tensor on the device; nobody waits for it."""
+    if world_size() > 1:
+        dist.all_reduce(values, dist.ReduceOp.MAX)
+    return values
 
 
 def mean(values: Tensor) -> Tensor:

@@ -1,26 +1,24 @@
 """Face crops as training and validation samples.
 
 Whatever is random (frame, augmentation) depends on (seed, epoch, sample) alone: neither the number of workers
-nor of processes nor a resumed run changes it. A sample is therefore asked for as (epoch, index).
+nor of processes nor a resumed run changes it. A sample is therefore asked for by a `SampleKey`.
 """
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from utils.augment.self_blending import self_blended
+from utils.data.batches import Sample
 from utils.data.crops import crop_landmarks, crop_name
 from utils.data.lists import Videos
-from utils.data.sampling import with_self_blended
+from utils.data.sampling import Kind, SampleKey, balanced, with_self_blended
 from utils.weights.preprocess import FACE_SIZE, Preprocess
 
 # A broken crop is replaced by one of so many others of its video, else of other videos of its label.
@@ -36,33 +34,15 @@ def sample_counts(videos: Videos, real_fraction: float, fake_fraction: float) ->
     return counts.clip(1, [len(frames) for frames in videos.frames])
 
 
-class Sample(NamedTuple):
-    """One face: image (None: no readable crop was found), label, sample index, broken crops met."""
-
-    image: Tensor | None
-    label: int
-    index: int
-    broken: list[str]
-
-
-class Batch(NamedTuple):
-    """images (B, ...) (None: a sample without any readable crop), labels (B,), indices (B,), broken crops."""
-
-    images: Tensor | None
-    labels: Tensor
-    indices: Tensor
-    broken: list[str]
-
-
 class FaceDataset(Dataset):
-    """Samples of videos; `dataset[epoch, index]` is a `Sample`.
+    """Samples of videos; `dataset[SampleKey(epoch, index)]` is a `Sample` of one face.
 
-    With an augmentation (training): a random frame, float32 (3, size, size), normalised. Without one
+    With an augmentation (training): a random frame, float32 (1, 3, size, size), normalised. Without one
     (validation): sample s of a video's `count` is frame n * s // count, and the aligned crop itself, uint8
-    RGB (320, 320, 3), for `Preprocess.batch`, which is what scoring does. A frame that was not cropped
-    gives way to the nearest that was.
+    RGB (1, 320, 320, 3), for `Preprocess.batch`, which is what scoring does.
 
-    `index` + `len(dataset)` is the sample at `index`, a real one, made a fake by self-blending.
+    counts: samples of each video (V,); is_balanced: an epoch has as many samples of both classes, drawn
+    anew; blended_share: of an epoch's fake samples, replaced by self-blended real ones.
     """
 
     def __init__(
@@ -72,9 +52,11 @@ class FaceDataset(Dataset):
         preprocess: Preprocess,
         seed: int,
         augmentation: Augmentation | None = None,
+        is_balanced: bool = False,
+        blended_share: float = 0.0,
     ):
         self.videos, self.preprocess, self.seed, self.augmentation = videos, preprocess, seed, augmentation
-        self.counts = counts
+        self.counts, self.is_balanced, self.blended_share = counts, is_balanced, blended_share
         self.video_of = np.repeat(np.arange(len(videos)), counts)  # (S,)
         self.within = np.arange(len(self.video_of)) - np.repeat(counts.cumsum() - counts, counts)  # (S,)
         self.labels = videos.labels[self.video_of]  # (S,)
@@ -82,43 +64,64 @@ class FaceDataset(Dataset):
     def __len__(self) -> int:
         return len(self.video_of)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        epoch, index = key
-        rng = self._generator(epoch, index)
-        blend, place = divmod(index, len(self))
-        path, image, broken = self._read(self.video_of[place], self._frame(epoch, place, rng), rng)
-        label = 1 if blend else int(self.labels[place])
+    def __getitem__(self, key: SampleKey) -> Sample:
+        rng = self._generator(key)
+        path, image, broken = self._read(self.video_of[key.index], self._frame(key, rng), rng)
+        label = 1 if key.kind == Kind.SELF_BLENDED else int(self.labels[key.index])
+        labels = torch.tensor([label])
         if image is None:
-            return Sample(None, label, index, broken)
+            return Sample(None, labels, key, broken)
         if self.augmentation is None:
-            return Sample(torch.from_numpy(image), label, index, broken)
-        if blend:
+            return Sample(torch.from_numpy(image)[None], labels, key, broken)
+        if key.kind == Kind.SELF_BLENDED:
             image, _ = self_blended(image, rng, crop_landmarks(path))
         image = self.augmentation(image, self.preprocess, rng, label)
-        return Sample(self.preprocess.normalise(image), label, index, broken)
+        return Sample(self.preprocess.normalise(image)[None], labels, key, broken)
 
-    def labels_of(self, indices: np.ndarray) -> np.ndarray:
-        """Labels (N,) of samples (N,), self-blended ones included."""
-        return np.where(indices >= len(self), 1, self.labels[indices % len(self)])
+    def epoch_order(self, epoch: int) -> np.ndarray:
+        """An epoch's samples in training order: (N,) of dtype ORDER, the same in every process."""
+        rng = np.random.default_rng((self.seed, epoch))
+        indices = rng.permutation(self._drawn(epoch, rng))
+        return with_self_blended(indices, self.labels[indices], self.blended_share, rng)
 
-    def file(self, epoch: int, index: int) -> str:
-        """The crop that the sample at `index` is in this epoch, if it is readable."""
-        rng = self._generator(epoch, index)
-        place = index % len(self)
-        candidates = self._candidates(self.video_of[place], self._frame(epoch, place, rng), rng)
+    def distinct(self, epoch: int) -> np.ndarray:
+        """All samples, in order: indices (N,)."""
+        return np.arange(len(self))
+
+    def describe(self, order: np.ndarray) -> str:
+        """How many samples (N,) of dtype ORDER there are of what, of how many videos."""
+        blended = int((order["kind"] == Kind.SELF_BLENDED).sum())
+        fakes = int(self.labels[order["index"]].sum()) + blended
+        real_videos = int((self.videos.labels == 0).sum())
+        of_these = f" ({blended:,} of them self-blended real faces)" if blended else ""
+        return (
+            f"{len(order) - fakes:,} real and {fakes:,} fake samples{of_these} "
+            f"of {real_videos:,} real and {len(self.videos) - real_videos:,} fake videos"
+        )
+
+    def file(self, key: SampleKey) -> str:
+        """The crop that a sample is, if it is readable."""
+        rng = self._generator(key)
+        candidates = self._candidates(self.video_of[key.index], self._frame(key, rng), rng)
         return str(self._path(*next(candidates)))
 
-    def _generator(self, epoch: int, index: int) -> np.random.Generator:
-        return np.random.default_rng((self.seed, epoch, index))
+    def _drawn(self, epoch: int, rng: np.random.Generator) -> np.ndarray:
+        """The samples of an epoch, in no order of their own: indices (N,)."""
+        return balanced(self.labels, rng) if self.is_balanced else np.arange(len(self))
 
-    def _frame(self, epoch: int, index: int, rng: np.random.Generator) -> int:
-        """The frame that is asked for, whether it was cropped or not."""
-        video = self.video_of[index]
+    def _generator(self, key: SampleKey) -> np.random.Generator:
+        # A self-blended sample draws as one would that lies beyond the end of the data set.
+        return np.random.default_rng((self.seed, key.epoch, key.index + key.kind * len(self)))
+
+    def _frame(self, key: SampleKey, rng: np.random.Generator) -> int:
+        """The frame that is asked for; in validation it may have no crop."""
+        video = self.video_of[key.index]
+        frames = self.videos.frames[video]
         # Crops may be of every tenth frame, or begin late: the list counts them, their numbers go further.
-        n_frame = max(self.videos.n_frames[video], self.videos.frames[video][-1] + 1)
+        n_frame = max(self.videos.n_frames[video], frames[-1] + 1)
         if self.augmentation is not None:
-            return rng.integers(max(n_frame, 1))
-        return n_frame * self.within[index] // self.counts[video]
+            return crop_drawn(frames, n_frame, rng.integers(max(n_frame, 1)))
+        return n_frame * self.within[key.index] // self.counts[video]
 
     def _path(self, name: str, number: int) -> Path:
         return self.videos.root / name / crop_name(number)
@@ -165,10 +168,9 @@ class ScheduledFaces(FaceDataset):
         augmentation: Augmentation | None = None,
         blended_share: float = 0.0,
     ):
-        """blended_share: of an epoch's fake samples, replaced by self-blended real ones."""
+        """See `FaceDataset`; an epoch has all real videos and as many fakes, drawn anew."""
         counts = np.full(len(videos), self.SAMPLES)
-        super().__init__(videos, counts, preprocess, seed, augmentation)
-        self.blended_share = blended_share
+        super().__init__(videos, counts, preprocess, seed, augmentation, True, blended_share)
 
     def distinct(self, epoch: int, picks: np.ndarray | None = None) -> np.ndarray:
         """Samples of the videos at `picks` (None: all) in an epoch, each crop once.
@@ -182,20 +184,29 @@ class ScheduledFaces(FaceDataset):
             indices.append(video * self.SAMPLES + np.unique(nearest, return_index=True)[1])
         return np.concatenate(indices)
 
-    def epoch_order(self, epoch: int) -> np.ndarray:
-        """An epoch's samples, shuffled: those of all real videos and of as many fakes, drawn anew."""
-        rng = np.random.default_rng((self.seed, epoch))
+    def _drawn(self, epoch: int, rng: np.random.Generator) -> np.ndarray:
         reals, fakes = (np.flatnonzero(self.videos.labels == label) for label in (0, 1))
         drawn = rng.choice(fakes, min(len(reals), len(fakes)), replace=False)
-        order = rng.permutation(self.distinct(epoch, np.concatenate([reals, np.sort(drawn)])))
-        return with_self_blended(order, self.labels[order], len(self), self.blended_share, rng)
+        return self.distinct(epoch, np.concatenate([reals, np.sort(drawn)]))
 
     def _phase(self, epoch: int) -> int:
         e = self.VALID_PHASE if self.augmentation is None else epoch + self.TRAIN_START
         return e % self.STRIDE
 
-    def _frame(self, epoch: int, index: int, rng: np.random.Generator) -> int:
-        return self.STRIDE * self.within[index] + self._phase(epoch)
+    def _frame(self, key: SampleKey, rng: np.random.Generator) -> int:
+        return self.STRIDE * self.within[key.index] + self._phase(key.epoch)
+
+
+def crop_drawn(frames: np.ndarray, n_frame: int, frame: int) -> int:
+    """The crop that a draw of `frame` among n_frame means: itself where it is one of `frames` (C,), sorted.
+
+    Frames without a crop share the crops there are evenly among them, wherever those lie.
+    """
+    below = int(np.searchsorted(frames, frame))
+    if below < len(frames) and frames[below] == frame:
+        return frame
+    without = n_frame - len(frames)
+    return int(frames[(frame - below) * len(frames) // without])
 
 
 def nearest_places(frames: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -220,34 +231,3 @@ def read_crop(path: Path) -> tuple[np.ndarray | None, str]:
     if image.shape[:2] != (FACE_SIZE, FACE_SIZE):
         return None, f"{image.shape[1]}x{image.shape[0]} pixels, not {FACE_SIZE}x{FACE_SIZE}"
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), ""
-
-
-def collate(samples: list[Sample]) -> Batch:
-    """Samples stacked to a batch."""
-    images = [sample.image for sample in samples]
-    return Batch(
-        None if any(image is None for image in images) else torch.stack(images),
-        torch.tensor([sample.label for sample in samples]),
-        torch.tensor([sample.index for sample in samples]),
-        [line for sample in samples for line in sample.broken],
-    )
-
-
-def make_loader(dataset: FaceDataset, batches, num_workers: int, pin_memory: bool = False) -> DataLoader:
-    """A loader of `Batch`es that leaves the global random state alone."""
-    return DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=num_workers,
-        collate_fn=collate,
-        worker_init_fn=_start_worker,
-        generator=torch.Generator(),
-        pin_memory=pin_memory,
-    )
-
-
-def _start_worker(_: int) -> None:
-    # The main process decides when to stop, and saves first; it still needs its workers for that moment.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    cv2.setNumThreads(0)

@@ -28,8 +28,9 @@ class TrainingConfig:
     fake). ema: decay a step of averaged weights, which are then the ones validated and kept as `state_dict`;
     0 = no averaging. window: x1, y1, x2, y2 of the aligned 320-pixel face that the network sees (end
     exclusive), None = all of it; mean, std: of RGB in 0..1. step_epochs, step_factor: of the schedule "step";
-    warmup: share of the schedule "onecycle". checkpoint_minutes: between saves within an epoch; every
-    keep_every-th epoch's checkpoint is kept besides the last and the best.
+    warmup: share of the schedule "onecycle". checkpoint_minutes: between saves within an epoch. keep_every:
+    besides the newest state and the best, the checkpoints of each keep_every-th epoch and of the end are
+    kept; None = those of the last two epochs.
     """
 
     train_sets: tuple[str, ...] = ("train",)
@@ -56,11 +57,12 @@ class TrainingConfig:
     device: str = "auto"
     seed: int = 0
     checkpoint_minutes: float = 10
-    keep_every: int = 1
+    keep_every: int | None = None
     tensorboard: bool = True
 
-    # The config's own name of the checkpoint to go on from, for messages.
+    # The config's own names of the checkpoint to go on from and of the loading processes, for messages.
     resume_key: ClassVar[str] = "resume"
+    workers_key: ClassVar[str] = "num_workers"
 
     def __post_init__(self) -> None:
         check_choice(self, "augmentation", AUGMENTATIONS)
@@ -121,12 +123,19 @@ class XceptionConfig(TrainingConfig):
     num_workers: int = 20
     n_epoches: int = 50
 
+    ALIASES: ClassVar[dict[str, str]] = {"epochs": "n_epoches"}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "n_epoches", 1)
         check_range(self, "num_workers", 0)
         check_range(self, "real_fraction fake_fraction", 0, 1)
         check_range(self, "image_size", SMALLEST, LARGEST)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs, by the name that WS-DAN's configs have for them."""
+        return self.n_epoches
 
     @property
     def input_size(self) -> int:
@@ -184,6 +193,8 @@ class WSDANConfig(TrainingConfig):
     model_name: str | None = field(default=None, metadata={"dead": True})
 
     resume_key: ClassVar[str] = "ckpt"
+    workers_key: ClassVar[str] = "workers"
+    ALIASES: ClassVar[dict[str, str]] = {"n_epoches": "epochs"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -212,13 +223,8 @@ class WSDANConfig(TrainingConfig):
 
     @property
     def resume(self) -> str | None:
-        """`ckpt` as the engine takes it."""
+        """`ckpt` as Xception's configs have it: None for a new run."""
         return self.ckpt or None
-
-    @property
-    def n_epoches(self) -> int:
-        """`epochs` as the engine takes it."""
-        return self.epochs
 
     def total_batch(self, world: int) -> int:
         """Samples a step over all `world` processes."""

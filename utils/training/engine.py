@@ -6,11 +6,10 @@ prediction the logits of one or more predictors.
 
 from __future__ import annotations
 
-import math
 import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +22,11 @@ from utils.core.console import Progress
 from utils.core.device import autocast
 from utils.core.errors import DataError
 from utils.core.metrics import frame_metrics
-from utils.data.datasets import Batch, FaceDataset
-from utils.weights.preprocess import Preprocess
+from utils.data.batches import Batch
+from utils.data.datasets import FaceDataset
+from utils.data.sampling import EpochBatches, validation_batches
+from utils.training.position import EpochSums
+from utils.training.trainer import Trainer
 
 MAX_BROKEN = 0.01  # share of an epoch's samples whose crops may be broken
 
@@ -36,128 +38,93 @@ class Step(NamedTuple):
     figures: dict[str, Tensor]
 
 
-@dataclass
-class Tally:
-    """What an epoch has seen so far in one process: sums over samples; kept in checkpoints in an epoch."""
-
-    step: int = 0
-    n: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    broken: int = 0
-
-    def add(self, figures: dict[str, float], n: int) -> None:
-        """A step of n samples with these means."""
-        self.step, self.n = self.step + 1, self.n + n
-        for name, value in figures.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * n
-
-    def plain(self) -> dict:
-        """As plain data, for a checkpoint."""
-        return asdict(self)
-
-
-def summary(tally: Tally) -> dict[str, float]:
-    """Means over the samples that all processes have seen in this epoch."""
-    parts = distributed.gather(tally)
-    n = max(sum(part.n for part in parts), 1)
-    names = dict.fromkeys(name for part in parts for name in part.sums)  # in order
-    means = {f"train_{name}": sum(part.sums.get(name, 0.0) for part in parts) / n for name in names}
-    return means | {
-        "seconds": tally.seconds,
-        "images_per_second": n / max(tally.seconds, 1e-9),
-        "broken_crops": sum(part.broken for part in parts),
-    }
-
-
 def train_one_epoch(
-    take_step: Callable[[Tensor, Tensor], Step],
-    model: nn.Module,
-    batches: Iterable[Batch],
+    trainer: Trainer,
+    take_step: Callable[[nn.Module, Tensor, Tensor], Step],
     dataset: FaceDataset,
-    optimizer: torch.optim.Optimizer,
-    rate: Callable[[int], float],
-    device: torch.device,
-    *,
-    scaler: torch.amp.GradScaler,
-    precision: str,
-    memory_format: torch.memory_format,
-    seed: int,
-    epoch: int,
-    n_steps: int,
-    size: int,
-    tally: Tally,
-    after_step: Callable[[], None],
+    order: np.ndarray,
+    drop_last: bool,
 ) -> dict[str, float]:
-    """Train on the batches that are left of the epoch, and return the epoch's means over all processes.
+    """Train on what is left of the epoch; its means over all processes.
 
-    take_step: images (B, 3, S, S), labels (B,) -> `Step`; rate: learning rate at a step of this epoch;
-    epoch: counted from 0; n_steps, size: steps and this process's samples of the whole epoch; tally: what it
-    has seen, brought up to date in place; after_step may raise to stop. DataError in all processes if the
-    loss isn't finite in one (naming the batch's files), or more than 1% of its crops are broken.
+    take_step: the network in train mode, images (B, 3, S, S), labels (B,) -> `Step`; dataset: gives `Sample`s
+    by `SampleKey`; order: the epoch's samples (N,) of dtype ORDER; drop_last: leave out those that fill no
+    batch. DataError in all processes if the loss isn't finite in one (naming the batch's files), or more than
+    1% of its crops are broken. `Stopped`, once all is saved, if the run is asked to stop.
     """
-    model.train()
-    with Progress(f"epoch {epoch + 1}", n_steps, tally.step) as progress:
-        started = time.monotonic() - tally.seconds
-        for batch in batches:
-            fail_together(bad_crops(batch, tally, size), device)
-            images = batch.images.to(device, memory_format=memory_format, non_blocking=True)  # (B, 3, S, S)
-            labels = batch.labels.to(device, non_blocking=True)  # (B,)
-            for group in optimizer.param_groups:
-                group["lr"] = rate(tally.step)
-            seed_step(seed, epoch, tally.step)
-            with autocast(device, precision):
-                loss, figures = take_step(images, labels)
-            values = torch.stack([loss.detach(), *(figure.detach() for figure in figures.values())]).tolist()
-            fail_together(not_finite(values[0], epoch, tally.step, batch, dataset, optimizer), device)
-            optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
+    epoch, seen = trainer.position.epoch, trainer.position.seen
+    rank, world = distributed.rank(), distributed.world_size()
+    batches = EpochBatches(order, epoch, trainer.batch, rank, world, seen.step, drop_last)
+    n_steps = len(batches.batches)
+    if n_steps == 0:
+        raise DataError(f"{len(order)} training samples are too few for {world} processes")
+    trainer.model.train()
+    started = time.monotonic() - seen.seconds
+    with (
+        Progress(f"epoch {epoch + 1}", n_steps, seen.step) as progress,
+        closing(trainer.load(dataset, batches)) as loaded,
+    ):
+        for batch in loaded:
+            reason = bad_crops(batch, seen, batches.size)
+            images, labels = trainer.to_device(batch)  # (B, 3, S, S), (B,)
+            rate = trainer.set_rate(epoch * n_steps + seen.step, n_steps)
+            seed_step(trainer.config.seed, epoch, seen.step)
+            with autocast(trainer.device, trainer.config.precision):
+                loss, figures = take_step(trainer.parallel, images, labels)
+            said = tell_all(loss, figures, trainer.request(), reason)
+            if said.failed:
+                fail_together(reason or not_finite(said.values["loss"], rate, batch, trainer, dataset))
+            trainer.descend(loss)
+            seen.add(said.values, len(labels))
+            seen.seconds = time.monotonic() - started
+            progress.update(loss=seen.sums["loss"] / seen.n, images=len(labels))
+            trainer.heed(said.request)
+    if seen.step < n_steps:
+        trainer.stop_waiting()
+    return seen.means()
 
-            tally.add(dict(zip(("loss", *figures), values, strict=True)), len(labels))
-            tally.seconds = time.monotonic() - started
-            progress.update(loss=tally.sums["loss"] / tally.n, images=len(labels))
-            after_step()
-    return summary(tally)
 
-
-@torch.inference_mode()
 def evaluate(
-    predict: Callable[[Tensor], dict[str, Tensor]],
-    model: nn.Module,
-    batches: Iterable[Batch],
-    n_steps: int,
-    size: int,
-    preprocess: Preprocess,
-    device: torch.device,
-    *,
-    precision: str,
-    memory_format: torch.memory_format,
-    stopping: Callable[[], bool],
+    trainer: Trainer, predict: Callable[[nn.Module, Tensor], dict[str, Tensor]], dataset: FaceDataset
 ) -> dict[str, float]:
     """Metrics of `frame_metrics` over all processes' samples, faces preprocessed as scoring does it.
 
-    predict: images (B, 3, S, S) -> logits (B, 2) of each predictor, by the prefix of its metrics; batches:
-    this process's aligned faces, uint8 (B, 320, 320, 3); size: samples of the whole set. If `stopping` says
-    so in one process, the metrics are those of fewer samples, maybe none, and not to be used.
+    predict: the network in eval mode, with averaged weights if there are some, and images (B, 3, S, S) ->
+    logits (B, 2) of each predictor, by the prefix of its metrics ("" is the one that is scored with);
+    dataset: gives aligned faces, uint8 (1, 320, 320, 3). Where the run is asked to stop the metrics are those
+    of fewer samples, maybe none, and not to be used.
     """
+    model, preprocess, device = trainer.averaged.model, trainer.config.preprocess, trainer.device
+    distributed.share_buffers(model)
     model.eval()
-    tally, rows, prefixes, reason = Tally(), [np.empty((0, 2))], (), None
-    with Progress("validation", n_steps) as progress:
-        for batch in batches:
-            reason = bad_crops(batch, tally, size)
-            if reason is not None or stopping():
+    indices, rank, world = dataset.distinct(0), distributed.rank(), distributed.world_size()
+    batches = validation_batches(indices, trainer.batch // world, rank, world)
+    seen, rows, prefixes, reason = EpochSums(), [np.empty((0, 2))], (), None
+    with (
+        torch.inference_mode(),
+        Progress("validation", len(batches)) as progress,
+        closing(trainer.load(dataset, batches)) as loaded,
+    ):
+        for batch in loaded:
+            reason = bad_crops(batch, seen, len(indices))
+            if reason is not None or trainer.is_stopping():
                 break
-            images = preprocess.batch(batch.images.to(device)).to(memory_format=memory_format)
-            with autocast(device, precision):
-                logits = predict(images)
+            images = preprocess.batch(batch.images.to(device)).to(memory_format=trainer.memory_format)
+            with autocast(device, trainer.config.precision):
+                logits = predict(model, images)
             prefixes = tuple(logits)
             fake = [value.float().softmax(1)[:, 1].cpu() for value in logits.values()]
-            rows.append(np.stack([batch.indices, batch.labels, *fake], axis=1))  # (B, 2 + predictors)
+            rows.append(np.stack([[key.index for key in batch.keys], batch.labels, *fake], axis=1))
             progress.update(images=len(batch.labels))
-    fail_together(reason, device)
-    parts = distributed.gather((prefixes, [part for part in rows if len(part)]))
+    fail_together(reason)
+    return metrics_of(distributed.gather((prefixes, [part for part in rows if len(part)])))
+
+
+def metrics_of(parts: list[tuple[tuple[str, ...], list[np.ndarray]]]) -> dict[str, float]:
+    """Metrics of what all processes predicted: prefixes of the predictors, and rows (B, 2 + predictors).
+
+    A row is a sample's index, label and probabilities. DataError for those that are no numbers.
+    """
     rows = [part for _, process in parts for part in process]
     if not rows:
         return {}
@@ -170,7 +137,7 @@ def evaluate(
             "train from an earlier checkpoint with a lower learning_rate, or with precision=fp32"
         )
     metrics = {}
-    for column, prefix in enumerate(max((part[0] for part in parts), key=len), start=2):
+    for column, prefix in enumerate(max((prefixes for prefixes, _ in parts), key=len), start=2):
         values = frame_metrics(table[:, 1], table[:, column])
         metrics |= {prefix + name: value for name, value in values.items()}
     return metrics
@@ -185,34 +152,56 @@ def seed_step(seed: int, epoch: int, step: int) -> None:
     torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
 
 
-def fail_together(reason: str | None, device: torch.device) -> None:
+class Said(NamedTuple):
+    """The highest request of all processes, whether one of them failed, and this one's loss and figures."""
+
+    request: int
+    failed: bool
+    values: dict[str, float]
+
+
+def tell_all(loss: Tensor, figures: dict[str, Tensor], request: int, reason: str | None) -> Said:
+    """All that processes tell each other in a step, and all that a step asks of the device, at one wait.
+
+    request: what this process asks for; reason: why it can't go on, or None; a loss that isn't finite is one.
+    """
+    values = torch.stack([loss.detach(), *(figure.detach() for figure in figures.values())]).float()
+    # `full` fills on the device; a tensor made of a list would be copied to it, and waited for.
+    asked, failed = (values.new_full((), float(value)) for value in (request, reason is not None))
+    flags = distributed.highest(torch.stack([asked, failed, 1 - values[0].isfinite().float()]))
+    asked, failed, infinite, *numbers = torch.cat([flags, values]).tolist()
+    return Said(int(asked), bool(failed or infinite), dict(zip(("loss", *figures), numbers, strict=True)))
+
+
+def fail_together(reason: str | None) -> None:
     """DataError in every process if one of them has a reason: none must wait for another that has left."""
-    if distributed.highest(int(reason is not None), device):
-        raise DataError(next(text for text in distributed.gather(reason) if text is not None))
+    reasons = [text for text in distributed.gather(reason) if text is not None]
+    if reasons:
+        raise DataError(reasons[0])
 
 
-def bad_crops(batch: Batch, tally: Tally, size: int) -> str | None:
+def bad_crops(batch: Batch, seen: EpochSums, size: int) -> str | None:
     """Name the batch's broken crops; the reason to stop if they pass 1% of `size`, or one has no stand-in."""
     for line in batch.broken:
         tqdm.write(f"broken crop, replaced: {line}", file=sys.stderr)
-    tally.broken += len(batch.broken)
+    seen.broken += len(batch.broken)
     if batch.images is None:
         return f"no readable crop of this video nor of others like it: {batch.broken[-1]}"
-    if tally.broken > MAX_BROKEN * size:
+    if seen.broken > MAX_BROKEN * size:
         return (
-            f"{tally.broken} broken crops, more than {MAX_BROKEN:.0%} of {size} samples; "
+            f"{seen.broken} broken crops, more than {MAX_BROKEN:.0%} of {size} samples; "
             f"the last: {batch.broken[-1]}; extract the faces again (make_dataset.py)"
         )
     return None
 
 
-def not_finite(value: float, epoch: int, step: int, batch: Batch, dataset: FaceDataset, optimizer):
+def not_finite(value: float, rate: float, batch: Batch, trainer: Trainer, dataset: FaceDataset) -> str | None:
     """What to say of a loss that is no number; None of one that is."""
-    if math.isfinite(value):
+    if np.isfinite(value):
         return None
-    files = ", ".join(dataset.file(epoch, int(index)) for index in batch.indices)
-    rate = optimizer.param_groups[0]["lr"]
+    files = ", ".join(dataset.file(key) for key in batch.keys)
+    at = f"epoch {trainer.position.epoch + 1}, step {trainer.position.seen.step + 1}"
     return (
-        f"the loss is {value} at epoch {epoch + 1}, step {step + 1} (learning rate {rate:.3g}); stopped. "
+        f"the loss is {value} at {at} (learning rate {rate:.3g}); stopped. "
         f"Lower learning_rate, or try precision=fp32. Crops of the batch: {files}"
     )

@@ -1,4 +1,4 @@
-"""How weights move: the learning rate of each step, and their running average.
+"""How weights move: the optimizer, the learning rate of each step, and the running average.
 
 The rate is a pure function of the step, so that a resumed run needs no scheduler state. Averages of late
 weights generalise better than the last ones (Izmailov et al. 2018, arXiv:1803.05407); exponential ones
@@ -11,8 +11,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from utils.training.config import TrainingConfig
 
 # The one-cycle policy starts at a 25th of the peak and ends at a 10,000th of that
 # (Smith and Topin 2018, "Super-Convergence", with the constants of today's libraries).
@@ -20,9 +23,23 @@ START_DIVISOR = 25.0
 END_DIVISOR = 1e4
 
 
-def step_decay(step: int, steps_per_epoch: int, peak: float, every: int, factor: float) -> float:
-    """The peak rate, multiplied by `factor` after every `every` epochs."""
-    return peak * factor ** (step // steps_per_epoch // every)
+def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """SGD with weight decay on everything, as published; AdamW with it on kernels and matrices only."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, config.learning_rate, config.momentum, weight_decay=config.weight_decay
+        )
+    groups = [
+        {"params": [value for value in parameters if value.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [value for value in parameters if value.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, config.learning_rate)
+
+
+def step_decay(step: int, steps_per_epoch: int, peak: float, step_epochs: int, factor: float) -> float:
+    """The peak rate, multiplied by `factor` after each `step_epochs` epochs."""
+    return peak * factor ** (step // steps_per_epoch // step_epochs)
 
 
 def one_cycle(step: int, total_steps: int, peak: float, warmup: float) -> float:
@@ -72,6 +89,7 @@ class AveragedWeights:
 
     def __init__(self, model: nn.Module, decay: float):
         self.trained, self.decay, self.average = model, decay, None
+        self._updates = 0
         if decay > 0:
             self.average = AveragedModel(model, multi_avg_fn=self._update, use_buffers=True)
 
@@ -83,6 +101,7 @@ class AveragedWeights:
     def update(self) -> None:
         """After a step of the optimizer; the first one takes the weights as they are."""
         if self.average is not None:
+            self._updates = int(self.average.n_averaged)
             self.average.update_parameters(self.trained)
 
     def state(self) -> dict[str, Any]:
@@ -110,7 +129,8 @@ class AveragedWeights:
     def _update(self, averaged: list[Tensor], current: list[Tensor], n_averaged: Tensor | int) -> None:
         """Of tensors of one type, in place."""
         if averaged[0].is_floating_point():
-            get_ema_multi_avg_fn(decay_at(self.decay, int(n_averaged)))(averaged, current, n_averaged)
+            # `n_averaged` lies on the device here: to ask for its value would be to wait for it.
+            get_ema_multi_avg_fn(decay_at(self.decay, self._updates))(averaged, current, n_averaged)
             return
         for counter, value in zip(averaged, current, strict=True):
             counter.copy_(value)

@@ -1,271 +1,248 @@
-"""What both training scripts do: start, resume, train, validate, save, stop.
+"""A training run: what is trained, how far it is, where it is written, and how it stops.
 
-A recipe builds a `Task`, in which everything lies that differs between networks; a config is a
-`TrainingConfig`. See task.py, xception_recipe.py and wsdan_recipe.py beside this file.
+The scripts build one and go through its epochs; `engine` has what is done in an epoch.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from utils.core import distributed
 from utils.core.config import as_plain, describe
 from utils.core.device import pick_device
-from utils.core.errors import DataError, WeightsError
-from utils.data.datasets import make_loader
-from utils.data.lists import Videos, find_videos, limit_videos
-from utils.data.sampling import EpochBatches, validation_batches
+from utils.data.batches import Batch, make_loader, patient
 from utils.training.config import TrainingConfig
-from utils.training.engine import Tally, evaluate, train_one_epoch
-from utils.training.optim import AveragedWeights, learning_rate
-from utils.training.run import Position, RunFolder, Stopped, StopRequest, restore, resume_path, snapshot
-from utils.training.task import Build, Task
+from utils.training.optim import AveragedWeights, build_optimizer, learning_rate
+from utils.training.position import EpochSums, Position
+from utils.training.resume import check_agreement, check_order, refusing_damage, restore
+from utils.training.run import RunFolder, Stopped, StopRequest
+
+PASSING = 2  # checkpoints of so many epochs are kept where the config doesn't say which
 
 
-def train(config: TrainingConfig, build: Build) -> int:
-    """Train as the config says, from the start or from its checkpoint; returns the exit status.
+@dataclass(frozen=True)
+class CheckpointForm:
+    """What the checkpoints of a network are like.
 
-    build: makes the task of config, device, and whether the run is new. 0 = trained to the end, 128 + signal
-    = stopped and saved. Raises ConfigError, WeightsError or DataError for what can't be used.
+    arch: the network's name; kept_name: file name of the checkpoint of epoch {epoch}; sample_keys: config
+    keys that decide which samples a step sees, so that they can't change inside an epoch; state: what a
+    checkpoint holds besides what every one does, of the position and the learning rate; load_state: takes
+    that back, LookupError, ValueError or the like if it can't.
     """
-    distributed.start(on_cpu=config.device == "cpu")
-    try:
-        world = distributed.world_size()
-        batch = config.total_batch(world)
-        device = training_device(config)
-        torch.backends.cudnn.benchmark = True  # images have one size
-        torch.manual_seed(config.seed)
-        path = resume_path(config.save_dir, config.resume, config.resume_key)
-        task = build(config, device, path is None)
-        averaged = AveragedWeights(task.model, config.ema)
-        optimizer = build_optimizer(task.model, config)
-        scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
-        position = Position()
-        if path is not None:
-            position = go_on(path, task, averaged, optimizer, scaler, config, batch)
-        run = None
-        if distributed.is_main():
-            run = RunFolder(config.save_dir, as_plain(config), position.epoch)
-            run.say(report(config, device, task, batch, path, position))
-        with StopRequest() as stop:
-            fit(config, device, task, averaged, optimizer, scaler, batch, run, position, stop)
-    except Stopped as stopped:
-        if distributed.is_main():
-            print(f"stopped by {stopped}; the same command with {config.resume_key}=auto goes on",
-                  file=sys.stderr)  # fmt: skip
-        return stopped.code
-    finally:
-        distributed.stop()
-    return 0
+
+    arch: str
+    kept_name: str
+    sample_keys: tuple[str, ...]
+    state: Callable[[Position, float], dict[str, Any]]
+    load_state: Callable[[dict[str, Any]], None] = lambda checkpoint: None
 
 
-def go_on(
-    path: Path,
-    task: Task,
-    averaged: AveragedWeights,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    config: TrainingConfig,
-    batch: int,
-) -> Position:
-    """Restore everything from a checkpoint. Errors as of `run.restore`."""
-    key = config.resume_key
-    position, checkpoint = restore(
-        path, task.model, optimizer, scaler, as_plain(config), task.sample_keys, batch, key
-    )
-    try:
-        averaged.load(checkpoint)
-        task.load_state(checkpoint)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{path} ({key}) is no checkpoint of this training: {reason}") from None
-    return position
-
-
-def training_device(config: TrainingConfig) -> torch.device:
-    """The config's device, each process its own GPU."""
+def begin(config: TrainingConfig) -> torch.device:
+    """The config's device, each process its own GPU; what is drawn from now on depends on the seed."""
     device = pick_device(config.device)
     if device.type == "cuda" and distributed.world_size() > 1:
-        return torch.device("cuda", distributed.local_rank())
+        device = torch.device("cuda", distributed.local_rank())
+    torch.backends.cudnn.benchmark = True  # images have one size
+    torch.manual_seed(config.seed)
     return device
 
 
-def layout(config: TrainingConfig) -> torch.memory_format:
-    """How images and weights lie in memory; channels last is up to twice as fast, on CPU and GPU."""
-    return torch.channels_last if config.channels_last else torch.contiguous_format
+class Trainer:
+    """A run in one of its processes, started or restored from the checkpoint at `path`; nothing is written.
 
+    model: on its device. Then `open` makes the run's folder, and in the context `with trainer:` Ctrl-C and
+    SIGTERM save before they stop: the context ends quietly, and `exit_status` is 128 + signal.
 
-def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """SGD with weight decay on everything, as published; AdamW with it on kernels and matrices only."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, config.learning_rate, config.momentum, weight_decay=config.weight_decay
-        )
-    groups = [
-        {"params": [value for value in parameters if value.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [value for value in parameters if value.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, config.learning_rate)
-
-
-def report(
-    config: TrainingConfig,
-    device: torch.device,
-    task: Task,
-    batch: int,
-    path: Path | None,
-    position: Position,
-) -> str:
-    """What will really run."""
-    world = distributed.world_size()
-    parameters = sum(parameter.numel() for parameter in task.model.parameters())
-    lines = [
-        describe(config),
-        f"device: {device}, processes: {world}, threads of each: {torch.get_num_threads()}",
-        f"effective batch: {batch} ({batch // world} a process)",
-        f"learning rate: {config.learning_rate:g} at its highest, schedule {config.schedule}",
-        f"parameters: {parameters:,}",
-        *task.describe(),
-    ]
-    if path is not None:
-        done = f"{position.epoch} epochs and {position.tally.step} steps are done"
-        lines.append(f"going on from {path}: {done}")
-    if position.epoch >= config.n_epoches:
-        lines.append(f"nothing left to do: {config.n_epoches} epochs are done")
-    return "\n".join([*lines, f"writing to {config.save_dir}"])
-
-
-def fit(
-    config: TrainingConfig,
-    device: torch.device,
-    task: Task,
-    averaged: AveragedWeights,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    batch: int,
-    run: RunFolder | None,
-    position: Position,
-    stop: StopRequest,
-) -> None:
-    """Train and validate the epochs that are left; `run` is None in all processes but the first."""
-    rank, world = distributed.rank(), distributed.world_size()
-    workers = min(config.workers_each(world), os.cpu_count() or 1)
-    parallel = distributed.parallel(task.model, device)
-    common = {"precision": config.precision, "memory_format": layout(config)}
-
-    def loader(dataset, batches):
-        return make_loader(dataset, batches, workers, pin_memory=device.type == "cuda")
-
-    def save(also: tuple[str, ...] = ()) -> None:
-        checkpoint = snapshot(position, optimizer, scaler, batch) | averaged.state()
-        checkpoint |= {"arch": task.arch, "config": as_plain(config)}
-        if run is not None:
-            run.save(checkpoint | task.state(position, optimizer.param_groups[0]["lr"]), also)
-
-    def stop_together() -> None:
-        number = distributed.highest(stop.number, device)
-        if number:
-            raise Stopped(number)
-
-    def after_step() -> None:
-        averaged.update()
-        # One message a step: a signal to any process, or that the first one finds it time to save.
-        mine = 2 * stop.number or int(bool(run is not None and run.due()))
-        news = distributed.highest(mine, device)
-        if news:
-            save()
-        if news > 1:
-            raise Stopped(news // 2)
-
-    while position.epoch < config.n_epoches:
-        epoch = position.epoch
-        order = task.epoch_order(epoch)
-        batches = EpochBatches(order, epoch, batch, rank, world, position.tally.step, task.drop_last)
-        n_steps = len(batches.batches)
-        if n_steps == 0:
-            raise DataError(f"{len(order)} training samples are too few for {world} processes")
-        rate = learning_rate(
-            config.schedule, config.learning_rate, n_steps, config.n_epoches,
-            step_epochs=config.step_epochs, step_factor=config.step_factor, warmup=config.warmup,
-        )  # fmt: skip
-        means = train_one_epoch(
-            lambda images, labels: task.take_step(parallel, images, labels), task.model,
-            loader(task.train_set, batches), task.train_set, optimizer,
-            lambda step, rate=rate, first=epoch * n_steps: rate(first + step), device,
-            scaler=scaler, seed=config.seed, epoch=epoch, n_steps=n_steps, size=batches.size,
-            tally=position.tally, after_step=after_step, **common,
-        )  # fmt: skip
-        save()  # a run that is stopped while it validates goes on with validating
-        distributed.share_buffers(averaged.model)
-        keys = validation_batches(task.valid_indices, batch // world, rank, world)
-        position.metrics = evaluate(
-            lambda images: task.predict(averaged.model, images), averaged.model,
-            loader(task.valid_set, keys), len(keys), len(task.valid_indices), config.preprocess,
-            device, stopping=lambda: stop.number != 0, **common,
-        )  # fmt: skip
-        stop_together()
-        finish_epoch(config, task, run, position, means, optimizer.param_groups[0]["lr"], save)
-
-
-def finish_epoch(
-    config: TrainingConfig,
-    task: Task,
-    run: RunFolder | None,
-    position: Position,
-    means: dict[str, float],
-    rate: float,
-    save: Callable[[tuple[str, ...]], None],
-) -> None:
-    """Move on to the next epoch, say how this one went, and save.
-
-    The log's row comes before the checkpoint: a run that goes on from the one before writes the row anew.
+    Raises ConfigError if the batch can't be shared by the processes, or the checkpoint is one inside an epoch
+    of other samples; WeightsError if it is damaged or of another network.
     """
-    position.epoch, position.tally = position.epoch + 1, Tally()
-    task.end_epoch()
-    is_best = position.metrics["log_loss"] < position.best
-    position.best = min(position.best, position.metrics["log_loss"])
-    kept = position.epoch % config.keep_every == 0 or position.epoch == config.n_epoches
-    also = [task.kept_name.format(epoch=position.epoch)] * kept + ["best.pth"] * is_best
-    row = {"epoch": position.epoch, "lr": rate, **means}
-    row |= {f"val_{name}": value for name, value in position.metrics.items()}
-    if run is not None:
-        run.log(row)
-    save(tuple(also))
-    if run is not None:
-        run.say("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
 
-
-def videos_of_sets(table: pd.DataFrame, root: str | Path, config: TrainingConfig) -> tuple[Videos, Videos]:
-    """Training and validation videos, as the config names and limits them.
-
-    Listed videos without crops are counted, and the first ones named. DataError if a video is in both.
-    """
-    both = set(table.loc[table["set_name"].isin(config.train_sets), "name"])
-    both &= set(table.loc[table["set_name"] == config.valid_set, "name"])
-    if both:
-        raise DataError(
-            f"{len(both)} videos, such as {min(both)!r}, are in train_sets {config.train_sets} and in "
-            f"valid_set {config.valid_set!r}: what is trained on would be validated on"
-        )
-    found = []
-    for names, limit in (
-        (config.train_sets, config.max_train_videos),
-        ((config.valid_set,), config.max_valid_videos),
+    def __init__(
+        self,
+        config: TrainingConfig,
+        device: torch.device,
+        model: nn.Module,
+        form: CheckpointForm,
+        path: Path | None,
     ):
-        videos, missing = find_videos(table, root, names)
-        repeats = int(table.loc[table["set_name"].isin(names), "name"].duplicated().sum())
-        if repeats and distributed.is_main():
-            print(f"{'+'.join(names)}: {repeats} rows name a video again, and are left out")
-        if missing and distributed.is_main():
-            some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-            print(f"{'+'.join(names)}: {len(missing)} listed videos are left out, without crops: {some}")
-        found.append(limit_videos(videos, limit, config.seed))
-    return found[0], found[1]
+        self.config, self.device, self.form, self.path = config, device, form, path
+        self.batch = config.total_batch(distributed.world_size())  # samples a step, over all processes
+        self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.model = model.to(memory_format=self.memory_format)
+        self.averaged = AveragedWeights(self.model, config.ema)
+        self.optimizer = build_optimizer(self.model, config)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        self.position = Position() if path is None else self._restore(path)
+        check_agreement(path, self.position, config)
+        self.parallel = distributed.parallel(self.model, device)
+        self.folder: RunFolder | None = None  # in all processes but the first
+        self.stop, self.exit_status = StopRequest(), 0
+
+    def _restore(self, path: Path) -> Position:
+        key = self.config.resume_key
+        position, checkpoint = restore(path, self.model, self.optimizer, self.scaler, key)
+        if position.seen.step:
+            check_order(path, checkpoint, self.config, self.form.sample_keys, self.batch)
+        with refusing_damage(path, key):
+            self.averaged.load(checkpoint)
+            self.form.load_state(checkpoint)
+        return position
+
+    def open(self, described: list[str]) -> None:
+        """Make the run's folder, and say what will really run; described: lines about the data."""
+        if distributed.is_main():
+            self.folder = RunFolder(self.config.save_dir, as_plain(self.config), self.position.epoch)
+            self.folder.say("\n".join([*self._report(), *described, f"writing to {self.config.save_dir}"]))
+
+    def _report(self) -> Iterator[str]:
+        config, world = self.config, distributed.world_size()
+        yield describe(config)
+        yield f"device: {self.device}, processes: {world}, threads of each: {torch.get_num_threads()}"
+        yield f"effective batch: {self.batch} ({self.batch // world} a process)"
+        yield f"learning rate: {config.learning_rate:g} at its highest, schedule {config.schedule}"
+        yield f"parameters: {sum(parameter.numel() for parameter in self.model.parameters()):,}"
+        if self.path is not None:
+            done = f"{self.position.epoch} epochs and {self.position.seen.step} steps are done"
+            yield f"going on from {self.path}: {done}"
+            if config.pretrained is not None:
+                yield f"pretrained = {config.pretrained!r} isn't read: it is where a new run starts from"
+        if self.position.epoch >= config.epochs:
+            yield f"nothing left to do: {config.epochs} epochs are done"
+
+    def __enter__(self) -> Trainer:
+        self.stop.__enter__()
+        return self
+
+    def __exit__(self, _, error: BaseException | None, __) -> bool:
+        self.stop.__exit__()
+        if not isinstance(error, Stopped):
+            return False
+        self.exit_status = error.code
+        if distributed.is_main():
+            print(f"stopped by {error}; the same command with {self.config.resume_key}=auto goes on",
+                  file=sys.stderr)  # fmt: skip
+        return True
+
+    def epochs_left(self) -> Iterator[int]:
+        """The epochs to train, counted from 0; `finish_epoch` leads from one to the next."""
+        while self.position.epoch < self.config.epochs:
+            yield self.position.epoch
+
+    def load(self, dataset: Dataset, batches) -> Iterator[Batch]:
+        """Batches of the data set by their keys, ended early where the run is to stop while none comes."""
+        workers = min(self.config.workers_each(distributed.world_size()), os.cpu_count() or 1)
+        loader = make_loader(dataset, batches, workers, pin_memory=self.device.type == "cuda")
+        return patient(loader, self.config.workers_key, self.is_stopping)
+
+    def to_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Its images and labels; of one that can't be had, stand-ins: the step is still taken together."""
+        images, labels = batch.images, batch.labels
+        if images is None:
+            images = torch.zeros(2, 3, self.config.input_size, self.config.input_size)
+            labels = torch.zeros(2, dtype=torch.int64)
+        images = images.to(self.device, memory_format=self.memory_format, non_blocking=True)  # (B, 3, S, S)
+        return images, labels.to(self.device, non_blocking=True)
+
+    def set_rate(self, step: int, steps_per_epoch: int) -> float:
+        """Give the optimizer the learning rate of a step, counted over the whole run; returns it."""
+        config = self.config
+        rate = learning_rate(
+            config.schedule, config.learning_rate, steps_per_epoch, config.epochs,
+            step_epochs=config.step_epochs, step_factor=config.step_factor, warmup=config.warmup,
+        )(step)  # fmt: skip
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def descend(self, loss: Tensor) -> None:
+        """A step of the optimizer, and of the averaged weights. (In fp16 its scaler waits for the device.)"""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.averaged.update()
+
+    def is_stopping(self) -> bool:
+        """Whether a signal asked this process to stop."""
+        return self.stop.number != 0
+
+    def request(self) -> int:
+        """What this process wants after a step: 0 nothing, 1 to save, 2n to save and end by signal n."""
+        return 2 * self.stop.number or int(bool(self.folder and self.folder.due()))
+
+    def heed(self, request: int) -> None:
+        """Do what the highest `request` of all processes asks for; may raise Stopped."""
+        if request:
+            self.save()
+        if request > 1:
+            raise Stopped(request // 2)
+
+    def stop_waiting(self) -> None:
+        """Stop where no batch comes; alone this process can save, others may be within a step."""
+        if distributed.world_size() == 1:
+            self.save()
+        raise Stopped(self.stop.number)
+
+    def save(self, also: tuple[str, ...] = ()) -> None:
+        """Write `last.pth`, and the same under other names; to be called in all processes.
+
+        Random states are not in it: what is drawn depends on seed, epoch, step, process and sample.
+        """
+        checkpoint = self.position.state() | self.averaged.state()
+        if self.folder is None:
+            return
+        checkpoint |= {
+            "arch": self.form.arch,
+            "config": as_plain(self.config),
+            "batch": self.batch,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.folder.save(checkpoint | self.form.state(self.position, rate), also)
+
+    def finish_epoch(self, means: dict[str, float], metrics: dict[str, float]) -> None:
+        """Move on to the next epoch, log how this one went, and save; may raise Stopped.
+
+        The log's row comes before the checkpoint: a run that goes on from the one before writes the row anew.
+        """
+        number = max(distributed.gather(self.stop.number))
+        if number:  # the metrics may be of a part of the samples
+            raise Stopped(number)
+        position = self.position
+        position.epoch, position.seen, position.metrics = position.epoch + 1, EpochSums(), metrics
+        is_best = metrics["log_loss"] < position.best
+        position.best = min(position.best, metrics["log_loss"])
+        kept, dropped = self._kept_checkpoints()
+        also = kept + ["best.pth"] * is_best
+        row = {"epoch": position.epoch, "lr": self.optimizer.param_groups[0]["lr"], **means}
+        row |= {f"val_{name}": value for name, value in metrics.items()}
+        if self.folder is not None:
+            self.folder.log(row)
+        self.save(tuple(also))
+        if self.folder is not None:
+            self.folder.remove(dropped)
+            self.folder.say("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+
+    def _kept_checkpoints(self) -> tuple[list[str], list[str]]:
+        """Names under which this epoch's checkpoint is kept, and of those that it takes the place of."""
+        epoch, each = self.position.epoch, self.config.keep_every
+        if each is not None and epoch % each and epoch < self.config.epochs:
+            return [], []
+        dropped = []
+        if each is None:
+            passing = [*self.position.passing, epoch]
+            self.position.passing, dropped = passing[-PASSING:], passing[:-PASSING]
+        return [self._kept_name(epoch)], [self._kept_name(gone) for gone in dropped]
+
+    def _kept_name(self, epoch: int) -> str:
+        return self.form.kept_name.format(epoch=epoch)
