@@ -8,7 +8,7 @@
 A config file is Python with plain names (utils/training/config.py); `key=value` overrides it. The crops
 come from make_dataset.py, the list of videos from make_split.py. Into `save_dir` go last.pth (the newest
 state), best.pth (lowest validation log loss), ckpt-<k>.pth (after epoch k: the last two, or see keep_every),
-log.jsonl (a line an epoch) and TensorBoard files. Ctrl-C and SIGTERM save before they stop.
+log.jsonl (a line an epoch), curves.png and TensorBoard files. Ctrl-C and SIGTERM save before they stop.
 
 Exit status: 0 trained, 1 unusable data or disk, 2 wrong config, 130 Ctrl-C, 143 SIGTERM.
 """

@@ -287,6 +287,6 @@ def test_epochs_have_the_name_that_either_script_has_for_them(write, schema, roo
 
 def test_the_keys_are_listed_with_types_and_defaults():
     lines = list_keys(Schema).splitlines()
-    assert lines[0].split() == ["root:", "str"]
+    assert lines[0].split() == ["root:", "str", "(needed)"]
     assert [line.strip() for line in lines[1:3]] == ["count: int = 3", "rate: float = 0.5"]
     assert "  name: str or None = None" in lines and not any("GPU" in line for line in lines)

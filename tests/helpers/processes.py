@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -27,6 +28,7 @@ def _process(rank: int, function: Callable, values: dict, port: int, statuses) -
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
     }  # fmt: skip
     torch.set_num_threads(1)
+    warnings.simplefilter("error", FutureWarning)
     statuses.put(function(values))
 
 

@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from training_runs import config
 
 from utils.core.errors import WeightsError
 from utils.core.files import append_line
+from utils.training.curves import BLUE, RED, TOP, WIDTH
 from utils.training.position import Position
 from utils.training.resume import check_order, restore
 from utils.training.run import RunFolder
@@ -30,6 +33,21 @@ def test_a_number_that_is_none_is_null_in_the_log(tmp_path):
     folder = RunFolder(tmp_path, {"tensorboard": False}, 0)
     folder.log({"epoch": 1, "auc": float("nan")})
     assert json.loads((tmp_path / "log.jsonl").read_text()) == {"epoch": 1, "auc": None}
+
+
+def test_the_curves_are_drawn_anew_with_each_epoch(tmp_path):
+    """Of all epochs that the log has; one that is undefined leaves a gap, in its own panel alone."""
+    (tmp_path / "log.jsonl").write_text('{"epoch": 1, "train_loss": 0.7, "val_auc": 0.5, "lr": 0.1}\n')
+    folder, pictures = RunFolder(tmp_path, {"tensorboard": False}, 1), []
+    for epoch, auc in ((2, 0.7), (3, float("nan"))):
+        folder.log({"epoch": epoch, "train_loss": 0.7 / epoch, "val_auc": auc, "lr": 0.1})
+        pictures.append(cv2.imread(str(tmp_path / "curves.png")))
+    assert pictures[0].shape == pictures[1].shape and pictures[0].shape[1] == 3 * WIDTH
+    assert (pictures[0] != pictures[1]).any()
+    blue, red = ((pictures[1] == np.uint8(colour)).all(axis=2) for colour in (BLUE, RED))
+    losses, aucs = blue[:, :WIDTH], red[:, WIDTH : 2 * WIDTH]
+    assert losses[TOP:].any(axis=0).sum() > WIDTH / 2  # from the first epoch to the last
+    assert aucs[TOP:].any(axis=0).sum() < WIDTH / 2  # to the second one
 
 
 def test_a_log_of_damaged_bytes_is_mended(tmp_path):

@@ -86,7 +86,7 @@ def list_keys(schema: type) -> str:
     """The schema's keys with their types and defaults, one a line; those without effect are left out."""
     hints, lines = typing.get_type_hints(schema), []
     for field in fields(schema):
-        default = "" if field.default is MISSING else f" = {field.default!r}"
+        default = "  (needed)" if field.default is MISSING else f" = {field.default!r}"
         if not field.metadata.get("dead"):
             lines.append(f"  {field.name}: {_name(hints[field.name])}{default}")
     return "\n".join(lines)

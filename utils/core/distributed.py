@@ -6,6 +6,7 @@ Every function works in a plain single process too, where it does nothing or ret
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,7 +69,9 @@ def parallel(model: nn.Module, device: torch.device) -> nn.Module:
     if world_size() == 1:
         return model
     ids = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    sync_buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # older
+    return DistributedDataParallel(model, device_ids=ids, **{sync_buffers: False})
 
 
 def share_buffers(model: nn.Module) -> None:

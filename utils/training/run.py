@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from utils.core.files import append_line, write_whole
+from utils.core.files import append_line, without_nan, write_whole
+from utils.training.curves import draw_curves
 from utils.weights.checkpoint import save_checkpoint
 
 
@@ -92,9 +93,9 @@ class RunFolder:
             append_line(self.path / self.config["log_name"], text)
 
     def log(self, row: dict[str, Any]) -> None:
-        """Append an epoch's row to `log.jsonl` (NaN, undefined, becomes null) and to TensorBoard."""
-        plain = {key: None if value != value else value for key, value in row.items()}
-        append_line(self.path / "log.jsonl", json.dumps(plain))
+        """Add an epoch's row to `log.jsonl` (NaN, undefined, becomes null), the curves and TensorBoard."""
+        append_line(self.path / "log.jsonl", json.dumps(without_nan(row)))
+        write_whole(self.path / "curves.png", draw_curves([json.loads(line) for line in self._whole_rows()]))
         if self.board is not None:
             for key, value in row.items():
                 self.board.add_scalar(key, value, row["epoch"])
@@ -105,16 +106,19 @@ class RunFolder:
         path = self.path / "log.jsonl"
         if not path.exists():
             return
-        text = path.read_text(encoding="utf-8", errors="replace")  # a damaged disk's bytes are no row
-        rows = [line for line in text.splitlines() if line.strip()]
-        kept = [line for line in rows if (_epoch_of(line) or math.inf) <= epoch]
-        if len(kept) < len(rows):
+        kept = self._whole_rows(epoch)
+        if len(kept) < len([line for line in path.read_bytes().splitlines() if line.strip()]):
             write_whole(path, "".join(line + "\n" for line in kept))
 
+    def _whole_rows(self, epoch: float = math.inf) -> list[str]:
+        """The lines of the log that are rows of epochs up to this one."""
+        text = (self.path / "log.jsonl").read_text(encoding="utf-8", errors="replace")  # of a damaged disk
+        return [line for line in text.splitlines() if _epoch_of(line) <= epoch]
 
-def _epoch_of(line: str) -> int | None:
-    """The epoch that a line of the log is about; None for a line that isn't whole."""
+
+def _epoch_of(line: str) -> float:
+    """The epoch that a line of the log is about; NaN for a line that isn't whole."""
     try:
         return int(json.loads(line)["epoch"])
     except (ValueError, LookupError, TypeError):
-        return None
+        return math.nan
