@@ -141,7 +141,7 @@ def test_detect_size_shrinks_never_enlarges_and_scales_back():
     np.testing.assert_allclose(large.box, np.array([-4, -12, 28, 20]) * 4, atol=1e-3)
     np.testing.assert_allclose(small.box, [-4, -12, 28, 20], atol=1e-3)
     FaceDetector(net, detect_size=32).detect([np.zeros((1, 300, 3), np.uint8)])
-    assert net.seen[-1] == (1, 3, 1, 1)
+    assert net.seen[-1] == (1, 3, 1, 32)
 
 
 def test_pixels_of_a_forward_pass_are_bounded(monkeypatch):
