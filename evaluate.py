@@ -246,7 +246,7 @@ def clip_reader():
     from utils.core.config import load_config
     from utils.core.device import pick_device
     from utils.evaluation.clips import clip_faces
-    from utils.faces.tracker import detector_of
+    from utils.faces.upright import detector_of
     from utils.faces.video import FrameReader
     from utils.scoring.config import SubmissionConfig
 

@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parent
 SHOWN_FAILURES = 20
 # The keys of a submission config that the detector heeds; the others have no effect here.
 DETECTOR_KEYS = (
-    "detector", "detector_weights", "detect_size", "track", "score_threshold", "precision", "runtime",
-    "batch_size",
+    "detector", "detector_weights", "detect_size", "track", "turn", "score_threshold", "precision",
+    "runtime", "batch_size",
 )  # fmt: skip
 EPILOG = """\
 examples:
@@ -166,7 +166,7 @@ def extract(args: argparse.Namespace) -> int:
 
     from utils.core.device import pick_device
     from utils.data.extraction import Extractor
-    from utils.faces.tracker import detector_of
+    from utils.faces.upright import detector_of
 
     detector = detector_of(config, pick_device(args.device))
     cv2.setNumThreads(1)  # the pool of writers is the parallelism

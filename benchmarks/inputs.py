@@ -130,6 +130,7 @@ def build_ours(config: SubmissionConfig) -> tuple[FaceDetector, Ensemble]:
 
 def parts_of(detector) -> list[FaceDetector]:
     """The detector itself, or the two of a tracker: for whole frames, and for the window around a face."""
+    detector = getattr(detector, "detector", detector)  # of one that turns pictures
     return [detector] if isinstance(detector, FaceDetector) else [detector.whole, detector.near]
 
 

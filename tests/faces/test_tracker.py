@@ -13,11 +13,11 @@ from utils.faces.tracker import (
     LOOK_EVERY,
     FaceTracker,
     Track,
-    detector_of,
     is_due,
     is_same_face,
     window_around,
 )
+from utils.faces.upright import detector_of
 from utils.faces.video import FrameReader
 from utils.scoring.config import SubmissionConfig
 

@@ -11,7 +11,7 @@ from small_config import write_weights
 from utils.core.config import load_config
 from utils.core.errors import ConfigError
 from utils.faces.detector import build_detector
-from utils.faces.tracker import detector_of
+from utils.faces.upright import detector_of
 from utils.faces.video import FrameReader
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import build_ensemble
@@ -67,7 +67,7 @@ def test_detector_finds_the_same_faces_in_frames_of_any_size(clip):
 
 
 def test_tracker_searches_with_it_too():
-    tracker = detector_of(load_config(BUNDLED, SubmissionConfig, ["runtime=onnxruntime"]))
+    tracker = detector_of(load_config(BUNDLED, SubmissionConfig, ["runtime=onnxruntime"])).detector
     assert isinstance(tracker.near.net, OnnxNet) and tracker.near.net is tracker.whole.net
 
 

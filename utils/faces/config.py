@@ -26,6 +26,7 @@ class FaceConfig:
     detect_size: longest side of the frame that the detector sees, never enlarged; None = as it is.
     track: search near the last face, at the frame's own scale; detect_size is then for looking where it is.
     precision: "auto" = the classifiers in bf16 or fp16 where the device is fast in it, all else in fp32.
+    turn: see by the first faces of a clip whether its pictures are to be turned, and judge none on its head.
     runtime: what computes the networks, "torch" or, on a CPU and in fp32, "onnxruntime".
     batch_size: frames that the detector gets at once, faces that the classifiers do.
     A file or command line may also say `speed`, which stands for the keys in PRESETS; a key given beside it
@@ -45,6 +46,7 @@ class FaceConfig:
     )
     detect_size: int | None = None
     track: bool = False
+    turn: bool = False
     score_threshold: float = 0.8
     precision: str = "fp32"
     runtime: str = "torch"

@@ -18,7 +18,8 @@ YCGCO = 8
 UNCONVERTIBLE = {11: "SMPTE ST 2085", 14: "ICtCp", 15: "IPT of Dolby Vision", 16: "YCgCo-Re", 17: "YCgCo-Ro"}
 UNSPECIFIED, BT709, BT2020 = 2, 1, 9
 NARROW_PRIMARIES = frozenset(range(8))
-ORDINARY_CURVES = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 13, 14, 15})
+HDR_CURVES = frozenset({16, 18})  # PQ, HLG
+UNKNOWN_CURVES = frozenset({0, 2, 3})
 # Wider or narrower pixels than these are a mistake in a header, not a shape that anybody filmed in.
 PIXEL_SHAPES = (Fraction(1, 5), Fraction(5))
 
@@ -53,8 +54,11 @@ class Converter:
 
     def _to_bgr(self, frame: av.VideoFrame, size: tuple[int, int]) -> av.VideoFrame:
         # Brightness and hues of HDR or of a wide gamut are brought to those of ordinary video.
-        wide = frame.color_primaries not in NARROW_PRIMARIES or frame.color_trc not in ORDINARY_CURVES
-        target = {"dst_color_trc": BT709, "dst_color_primaries": BT709} if wide else {}
+        target, curve = {}, int(frame.color_trc)
+        if curve in HDR_CURVES or frame.color_primaries not in NARROW_PRIMARIES:
+            target = {"dst_color_primaries": BT709}
+            if curve not in UNKNOWN_CURVES:
+                target["dst_color_trc"] = BT709 if curve in HDR_CURVES else curve
         # one thread: slices of several could differ where they meet
         return self._reformatter.reformat(
             frame, *size, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1, **target

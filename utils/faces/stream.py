@@ -24,8 +24,9 @@ from utils.faces.align import align_face
 from utils.faces.detector import Face, FaceDetector
 from utils.faces.prefetch import Clip, Limits, Prefetch, limits_for
 from utils.faces.tracker import FaceTracker, Track
+from utils.faces.upright import UprightDetector
 
-Detector = FaceDetector | FaceTracker
+Detector = FaceDetector | FaceTracker | UprightDetector
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,5 +94,5 @@ def _find(batch: list[tuple[Clip, int, np.ndarray]], detector: Detector) -> list
 def _track(clip: Clip, index: int) -> Track:
     """The clip's track, which begins anew at a frame that the one before says little of."""
     if index in getattr(clip.frames, "far", ()):
-        clip.track = Track()
+        clip.track = clip.track.anew()
     return clip.track

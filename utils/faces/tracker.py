@@ -23,11 +23,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from models.retinaface import STRIDES
-from utils.faces.config import FaceConfig
-from utils.faces.detector import Face, FaceDetector, build_detector, check_frame
+from utils.faces.detector import Face, FaceDetector, check_frame
 
 LOOK_EVERY = 8  # frames
 # Around the box that was found, in shares of its longer side and at least in pixels: room for it to move in,
@@ -44,11 +42,21 @@ CUT = 35.0
 
 @dataclass
 class Track:
-    """What is known of one video's face: its box when last looked for, x1, y1, x2, y2, and since when."""
+    """What is known of one video's face: its box when last looked for, x1, y1, x2, y2, and since when.
+
+    turn: quarters, counter-clockwise, that set the video's pictures upright; None = not known, after `tries`
+    frames. (`utils.faces.upright` finds it out.)
+    """
 
     box: np.ndarray | None = None
     looked_before: int = LOOK_EVERY  # frames
     raster: np.ndarray | None = None  # of the frame before
+    turn: int | None = None
+    tries: int = 0
+
+    def anew(self) -> Track:
+        """That of a frame which the one before says little of: only which way up it is."""
+        return Track(turn=self.turn, tries=self.tries)
 
 
 @dataclass
@@ -187,12 +195,3 @@ def is_same_face(
 
 def longer_side(box: np.ndarray) -> float:
     return float(max(box[2] - box[0], box[3] - box[1]))
-
-
-def detector_of(config: FaceConfig, device: str | torch.device = "cpu") -> FaceDetector | FaceTracker:
-    """The detector that a config asks for, tracking or not. Raises ConfigError or WeightsError."""
-    detector = build_detector(
-        config.detector, config.detector_weights, device, config.detector_precision,
-        config.score_threshold, config.detect_size, config.runtime,
-    )  # fmt: skip
-    return FaceTracker(detector) if config.track else detector

@@ -23,7 +23,7 @@ from utils.core.errors import UserError
 from utils.faces.detector import Face
 from utils.faces.frames import SpreadFrames, StrideFrames
 from utils.faces.stream import Clip, Detector, Step, face_stream, limits_for
-from utils.faces.tracker import detector_of
+from utils.faces.upright import detector_of
 from utils.faces.video import FrameReader, find_media
 from utils.scoring.aggregate import FaceScores, Result
 from utils.scoring.config import SubmissionConfig
