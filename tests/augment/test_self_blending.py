@@ -6,7 +6,7 @@ import pytest
 
 from utils.augment import self_blending as blending
 from utils.augment.self_blending import self_blended
-from utils.data.sampling import epoch_order, with_self_blended
+from utils.data.sampling import Kind, with_self_blended
 from utils.faces.align import TEMPLATE, extent_mask
 
 
@@ -104,20 +104,19 @@ def test_a_face_without_any_picture_stays_black():
 
 def test_a_share_of_the_fakes_gives_way_to_blended_reals():
     labels = np.repeat([0, 1], 500)
-    plain = epoch_order(labels, seed=3, epoch=1, balance=True)
-    order = epoch_order(labels, 3, 1, True, blended_share=0.3)
-    assert np.array_equal(order, epoch_order(labels, 3, 1, True, blended_share=0.3))
-    blended = order >= 1000
-    assert blended.sum() == 150 and np.array_equal(order[~blended], plain[~blended])
-    assert (labels[plain[blended]] == 1).all() and (labels[order[blended] - 1000] == 0).all()
+    plain = rng(1).permutation(1000)
+    order, again, other = (with_self_blended(plain, labels[plain], 0.3, rng(seed)) for seed in (0, 0, 1))
+    assert np.array_equal(order, again) and not np.array_equal(order, other)
+    blended = order["kind"] == Kind.SELF_BLENDED
+    assert blended.sum() == 150 and np.array_equal(order["index"][~blended], plain[~blended])
+    assert (labels[plain[blended]] == 1).all() and (labels[order["index"][blended]] == 0).all()
     assert len(np.unique(order)) == 1000  # no real face is blended twice
-    assert not np.array_equal(order, epoch_order(labels, 3, 2, True, blended_share=0.3))
-    assert np.array_equal(plain, epoch_order(labels, 3, 1, True, blended_share=0.0))
+    assert np.array_equal(plain, with_self_blended(plain, labels[plain], 0.0, rng(0))["index"])
 
 
 def test_all_fakes_may_be_blended_even_of_few_reals():
     labels = np.array([0, 1, 1, 1, 1])
-    order = with_self_blended(np.arange(5), labels, 5, 1.0, np.random.default_rng(0))
-    assert order.tolist() == [0, 5, 5, 5, 5]
+    order = with_self_blended(np.arange(5), labels, 1.0, rng(0))
+    assert order.tolist() == [(0, 0)] + [(0, 1)] * 4
     only_fakes = np.array([1, 1])
-    assert with_self_blended(np.arange(2), only_fakes, 2, 0.5, np.random.default_rng(0)).tolist() == [0, 1]
+    assert with_self_blended(np.arange(2), only_fakes, 0.5, rng(0)).tolist() == [(0, 0), (1, 0)]

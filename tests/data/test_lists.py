@@ -21,7 +21,7 @@ from utils.data.lists import (
     write_wsdan_list,
 )
 from utils.training.config import WSDANConfig
-from utils.training.trainer import videos_of_sets
+from utils.training.sets import videos_of_sets
 
 TABLE = pd.DataFrame(
     [("a", 0, 9, "val"), ("NA", 1, 12, "x"), ("c", 1, 0, "train"), ("d", 0, 1, "train"), ("e", 1, 5, "test")],
@@ -174,14 +174,15 @@ def test_a_limit_keeps_both_classes():
 
 
 def test_a_video_in_training_and_validation_is_refused(tmp_path, capsys):
-    for name in "ac":
+    for name in "acd":
         (tmp_path / name).mkdir()
         (tmp_path / name / "002.png").touch()
-    rows = [("a", 0, 1, "train"), ("b", 1, 1, "train"), ("c", 1, 1, "test"), ("c", 1, 1, "test_all")]
+    rows = [("a", 0, 1, "train"), ("b", 1, 1, "train"), ("d", 1, 1, "train"), ("c", 1, 1, "test"),
+            ("c", 1, 1, "test_all")]  # fmt: skip
     table = pd.DataFrame(rows, columns=["name", "is_fake", "n_frame", "set_name"])
     config = WSDANConfig(datapath=str(tmp_path), train_sets=("train",))
     training_videos, validation_videos = videos_of_sets(table, tmp_path, config)
-    assert (training_videos.names, validation_videos.names) == (["a"], ["c"])
+    assert (training_videos.names, validation_videos.names) == (["a", "d"], ["c"])
     assert "train: 1 listed videos are left out, without crops: b" in capsys.readouterr().out
     config = WSDANConfig(datapath=str(tmp_path), train_sets=("train", "test_all"))
     with pytest.raises(DataError, match="1 videos, such as 'c', are in train_sets"):

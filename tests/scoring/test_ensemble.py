@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fill import fill
+from scripts import load_script
 from small_config import SMALL, write_weights
 from torch import nn
 
@@ -11,7 +12,6 @@ from models.attention import attention_crop
 from utils.core.errors import ConfigError, WeightsError
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import Ensemble, Member, build_ensemble
-from utils.training.wsdan_recipe import WSDANTask
 from utils.weights.checkpoint import save_checkpoint, save_weights
 from utils.weights.networks import build_network
 from utils.weights.preprocess import METADATA_KEY, PUBLISHED, Preprocess
@@ -144,7 +144,7 @@ def test_attention_crop_is_the_second_predictor_of_validation():
     with torch.no_grad():
         raw, _, mean_map = net(inputs)
         logits = (raw + net(attention_crop(inputs, mean_map, 0.1, 0.05))[0]) / 2
-        validated = WSDANTask.predict(None, net, inputs)["with_crop_"]
+        validated = load_script("train-wsdan.py").predict(net, inputs)["with_crop_"]
     assert torch.equal(validated, logits)
     members = [Member(net, seen, 1.0)]
     plain, with_crop = (Ensemble(members, attention_crop=crop).predict(images) for crop in (False, True))
