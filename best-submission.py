@@ -8,9 +8,8 @@
 Writes `filename,label` (label: probability of being fake), and beside it `<stem>.errors.csv`
 (`filename,reason`) for what could not be judged and got 0.5; where the weights state the limits for it, also
 verdicts.csv: likely real, can't tell or likely fake, and why (`<stem>.verdicts.csv` beside another name than
-submission.csv). Each result goes to `<stem>.scored.csv` as it
-comes in; --resume goes on from that file, so that only files that are new, changed or not reached yet are
-scored.
+submission.csv). Results are kept in `.<stem>.scored.csv` until all are there; --resume goes on from what an
+interrupted run left of them, with the files that are new, changed or not reached yet.
 
 Exit codes: 0 done; 1 no file could be judged, or the disk failed; 2 usage, config or weights; 130 Ctrl-C.
 """
@@ -19,32 +18,49 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.core.console import SMALLER_BATCH, is_out_of_memory, memory_errors, run
+from utils.core.console import (
+    SMALLER_BATCH,
+    FilesBar,
+    is_out_of_memory,
+    memory_errors,
+    parse_mixed,
+    run,
+)
 
 if TYPE_CHECKING:  # what is heavy is imported after the arguments are read, so that --help is quick
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from utils.scoring.aggregate import Result
+    from utils.scoring.config import SubmissionConfig
+    from utils.scoring.ensemble import Ensemble
     from utils.scoring.record import Record
     from utils.scoring.verdict import Limits
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     description, examples = __doc__.split("\n\n", 1)
     parser = argparse.ArgumentParser(
-        description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+        usage="%(prog)s [options] INPUT... [key=value ...]",
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("input", metavar="INPUT", type=Path, help="a video, an image, or a folder of them")
-    parser.add_argument("overrides", metavar="key=value", nargs="*", help="config keys, as face_limit=5")
-    parser.add_argument("--config", type=Path, help="config file (default: submission-conf/bundled.py)")
-    parser.add_argument("--output", type=Path, default=Path("submission.csv"), help="default: %(default)s")
-    parser.add_argument("--sample-submission", type=Path, metavar="CSV", help="score its files, in its order")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: %(default)s)")
-    parser.add_argument("--resume", action="store_true", help="go on from what an interrupted run wrote")
-    return parser.parse_intermixed_args(argv)
+    add = parser.add_argument
+    add("--config", type=Path, help="config file (default: submission-conf/bundled.py)")
+    add("--output", type=Path, default=Path("submission.csv"), help="default: %(default)s")
+    add("--sample-submission", type=Path, metavar="CSV", help="score its files, in its order")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: %(default)s)")
+    add("--resume", action="store_true", help="go on from what an interrupted run wrote")
+    add("--force", action="store_true", help="overwrite an output that holds other files' rows")
+    add("--verbose", action="store_true", help="the whole config before the work")
+    args, args.inputs, args.overrides = parse_mixed(parser, argv)
+    if not args.inputs:
+        parser.error("INPUT is missing: a video, an image, or a folder of them")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,47 +72,73 @@ def main(argv: list[str] | None = None) -> int:
 def submit(args: argparse.Namespace) -> int:
     """Read what was asked for, score it, write it; returns the exit code."""
     from utils.core.config import describe, load_config
+    from utils.core.device import pick_device
     from utils.scoring.config import SubmissionConfig
     from utils.scoring.record import Record, fingerprint
-    from utils.scoring.scorer import BUNDLED, build, score_media
-    from utils.scoring.submission import check_submission_path
+    from utils.scoring.scorer import BUNDLED, build, check_files, score_media
+    from utils.scoring.submission import check_nothing_lost, check_submission_path
     from utils.scoring.verdict import limits_for
 
     config = load_config(args.config or BUNDLED, SubmissionConfig, args.overrides)
-    if args.config is None:
-        print("no --config given: submission-conf/bundled.py, the weights that this repository ships")
-    print(describe(config))
-    names, order, missing = choose_files(args.input, args.sample_submission)
+    if args.verbose:
+        print(describe(config))
+    names, order, missing = choose_files(args.inputs, args.sample_submission)
     check_submission_path(args.output, args.sample_submission)
-    record, limits = Record(args.output, fingerprint(config)), limits_for(config)
-    results = recall(record, names) if args.resume else {}
+    check_files(config)
+    record = Record(args.output, fingerprint(config, pick_device(args.device)))
+    if not args.resume and not args.force:
+        check_nothing_lost(args.output, order)
+        record.check_absent()
+    limits, results = limits_for(config), recall(record, names) if args.resume else {}
     todo = [path for path in names if path not in results]
     interrupted = False
     if todo:
+        print(f"scoring {len(todo)} file(s) by {args.config or BUNDLED.name}: {plan_of(config)}")
         detector, ensemble = build(config, args.device)
-        print(
-            f"on {ensemble.device}, classifiers in {ensemble.precision} by {config.runtime}, "
-            f"detector in {detector.precision}"
-        )
-        if not args.resume:
-            set_aside(record)
-        interrupted = judge(score_media(todo, detector, ensemble, config), names, results, record)
-    return finish(args.output, names, order, missing, results, interrupted, limits)
+        say_weights(config, ensemble, detector.precision)
+        bar, before = FilesBar(len(names), len(results)), len(results)
+        stream = score_media(todo, detector, ensemble, config, lambda done: bar.show(before + done))
+        interrupted = judge(stream, names, results, record, bar)
+    code = finish(args.output, names, order, missing, results, interrupted, limits)
+    if not interrupted:
+        record.remove()
+    return code
 
 
-def choose_files(source: Path, sample: Path | None) -> tuple[dict[Path, str], list[str], dict[str, str]]:
+def plan_of(config: SubmissionConfig) -> str:
+    """What is judged of a clip, in words."""
+    if config.frames == "spread":
+        return f"up to {config.face_limit} faces of a clip, spread over all of it"
+    return f"up to {config.face_limit} faces of a clip, from its start, one frame of {config.frame_stride}"
+
+
+def say_weights(config: SubmissionConfig, ensemble: Ensemble, detector_precision: str) -> None:
+    """Which weights judge, of when, and on what; a line more for one that is fed as the published are."""
+    print("weights: " + ", ".join(f"{member.file} of {member.date}" for member in ensemble.members))
+    for member in ensemble.members:
+        if not member.states_preprocess and not member.is_published:
+            print(f"{member.file} doesn't say how its network sees a face: fed as the published weights are")
+    print(
+        f"on {ensemble.device}, classifiers in {ensemble.precision} by {config.runtime}, "
+        f"detector in {detector_precision}"
+    )
+
+
+def choose_files(
+    inputs: Sequence[Path], sample: Path | None
+) -> tuple[dict[Path, str], list[str], dict[str, str]]:
     """{file to judge: its name}, the names in the order of the rows, and {name without a file: why}."""
     from utils.core.errors import UserError
-    from utils.faces.video import find_media
+    from utils.scoring.scorer import files_in
     from utils.scoring.submission import apply_sample, name_files, read_sample
 
-    files, other_files = find_media(source, skip_crops=True)
+    files, other_files = files_in(inputs)
+    shown = ", ".join(map(str, inputs))
     if other_files:
-        print(f"{other_files} other file(s) in {source} left out: neither a video nor an image")
+        print(f"{other_files} other file(s) in {shown} left out: neither a video nor an image")
     if not files:
-        raise UserError(f"{source}: no video or image in it; INPUT is a video, an image or a folder of them")
-    root = source if source.is_dir() else source.parent
-    names, missing = name_files({path: root for path in files}), {}
+        raise UserError(f"{shown}: no video or image in it; INPUT is a video, an image or a folder of them")
+    names, missing = name_files(files), {}
     if sample is None:
         return names, sorted(names.values()), missing
     order = read_sample(sample)
@@ -115,33 +157,26 @@ def recall(record: Record, names: dict[Path, str]) -> dict[Path, Result]:
     return results
 
 
-def set_aside(record: Record) -> None:
-    """Keep what an earlier run left, now that all is ready to start anew; says where it lies."""
-    old = record.set_aside()
-    if old:
-        print(f"starting anew: an earlier run's record is now {old}; --resume would have gone on from it")
-
-
 def judge(
-    stream: Iterator[Result], names: dict[Path, str], results: dict[Path, Result], record: Record
+    stream: Iterator[Result],
+    names: dict[Path, str],
+    results: dict[Path, Result],
+    record: Record,
+    bar: FilesBar,
 ) -> bool:
     """Collect results as they come, each into the record at once; True if Ctrl-C ended it."""
-    from tqdm import tqdm
-
     from utils.core.errors import UserError
 
-    bar = tqdm(total=len(names), initial=len(results), unit="file", mininterval=0.5)
-    say: Callable[[str], None] = lambda line: tqdm.write(line, file=sys.stderr)  # noqa: E731
     try:
         for result in stream:
             results[result.path] = result
             name = names[result.path]
             record.append(name, result)
             if result.reason:
-                say(f"{name}: not judged: {result.reason}")
+                bar.say(f"{name}: not judged: {result.reason}")
             elif result.warning:
-                say(f"{name}: warning: {result.warning}; judged on what could be read")
-            bar.update()
+                bar.say(f"{name}: warning: {result.warning}; judged on what could be read")
+            bar.show(len(results))
     except KeyboardInterrupt:
         return True
     except memory_errors() as error:
@@ -165,7 +200,7 @@ def finish(
     """Write the submission in `order`, with limits the verdicts, print the table; returns the exit code."""
     from utils.scoring.aggregate import UNDECIDED, Result
     from utils.scoring.record import rows_in
-    from utils.scoring.submission import beside, table, write_submission
+    from utils.scoring.submission import answer, beside, table, write_submission
     from utils.scoring.verdict import verdict_on
 
     if interrupted and not results:
@@ -177,13 +212,22 @@ def finish(
         output = beside(output, "interrupted")
     verdicts = None if limits is None else {name: verdict_on(result, limits) for name, result in rows}
     write_submission(output, rows, verdicts)
-    print(table(rows, verdicts=verdicts))
     failed = sum(bool(result.reason) for _, result in rows)
     print(f"{output}: {len(rows)} file(s), {failed} of them not judged ({beside(output, 'errors')})")
+    if len(rows) == 1:
+        [(name, result)] = rows
+        print(f"\n{emphasised(answer(name, result, (verdicts or {}).get(name)))}")
+    else:
+        print(f"\n{table(rows, verdicts=verdicts)}")
     if interrupted:
         print(f"stopped: {len(results)} of {len(names)} scored; the same command with --resume goes on")
         return 130
     return 0 if failed < len(rows) else 1
+
+
+def emphasised(line: str) -> str:
+    """The line in bold, where a terminal shows it."""
+    return f"\033[1m{line}\033[0m" if sys.stdout.isatty() else line
 
 
 if __name__ == "__main__":

@@ -67,12 +67,37 @@ def test_what_could_not_be_read_is_tried_again_and_what_holds_no_face_is_not(tmp
     assert [path.name for path in record.recall(files)] == ["faceless.mp4"]
 
 
-def test_no_record_that_was_set_aside_is_overwritten(tmp_path):
-    for name in ("o.scored.csv.old", "o.scored.csv.old2", "o.scored.csv.old3"):
-        record = Record(tmp_path / "o.csv", "f" * 16)
-        record.append("a.mp4", Result(tmp_path / "a.mp4", 0.5, 1))
-        assert record.set_aside() == tmp_path / name and not record.path.exists()
-    assert Record(tmp_path / "o.csv", "f" * 16).set_aside() is None
+def test_one_hidden_record_is_there_until_all_is_scored(tmp_path):
+    record = Record(tmp_path / "o.csv", "f" * 16)
+    record.check_absent()
+    record.append("a.mp4", Result(tmp_path / "a.mp4", 0.5, 1))
+    assert [path.name for path in tmp_path.iterdir()] == [".o.scored.csv"]
+    with pytest.raises(ConfigError, match="o.scored.csv"):
+        Record(tmp_path / "o.csv", "f" * 16).check_absent()
+    record.remove()
+    record.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_record_keeps_how_far_a_clip_was_judged(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_text("x")
+    result = Result(path, 0.5, 3, first=0.4, last=8.321, duration=60.0, people=2)
+    Record(tmp_path / "o.csv", "f" * 16).append("a.mp4", result)
+    [recalled] = Record(tmp_path / "o.csv", "f" * 16).recall({path: "a.mp4"}).values()
+    assert recalled == result and recalled.judged == result.judged and recalled.remark
+
+
+def test_the_fingerprint_holds_what_auto_became(monkeypatch):
+    def of(precision, device="cpu", **keys):
+        return fingerprint(SubmissionConfig(precision=precision, **keys), device)
+
+    becomes = {}
+    for name in ("bf16", "fp32"):
+        monkeypatch.setattr("utils.scoring.record.pick_precision", lambda device, precision, name=name: name)
+        becomes[name] = of("auto")
+        assert of("auto", runtime="onnxruntime") == of("fp32", runtime="onnxruntime")
+    assert becomes["fp32"] == of("fp32") and len({*becomes.values(), of("bf16")}) == 3
 
 
 def test_names_with_a_carriage_return_stay_whole_in_the_tables(tmp_path):
@@ -113,7 +138,7 @@ def test_a_long_table_shows_both_ends_and_the_count():
     lines = table(results).splitlines()
     assert len(lines) == 52 and "70 more of 120" in lines[26]
     assert lines[1].startswith("000.mp4") and lines[25].startswith("024.mp4")
-    assert lines[27].startswith("095.mp4") and lines[-1] == "119.mp4     25     0.119000"
+    assert lines[27].startswith("095.mp4") and lines[-1].split() == ["119.mp4", "0.119000", "25", "faces"]
     assert len(table(results[:50]).splitlines()) == 51
 
 

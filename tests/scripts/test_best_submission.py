@@ -17,10 +17,12 @@ from scripts import load_script
 from small_config import write_config, write_weights
 
 from models import xception
+from utils.core.config import load_config
 from utils.core.errors import UserError
 from utils.scoring import verdict
 from utils.scoring.aggregate import Result
-from utils.scoring.record import Record
+from utils.scoring.config import SubmissionConfig
+from utils.scoring.record import Record, fingerprint
 from utils.scoring.submission import write_submission
 from utils.scoring.verdict import limits_from
 from utils.weights.checkpoint import load_weights, save_weights
@@ -88,7 +90,7 @@ def test_verdicts_lie_beside_and_stay_with_resume(main, tmp_path, weights, clip,
     assert rows(tmp_path / "out" / "verdicts.csv") == [header, face, nobody]
     plain = write_config(tmp_path / "plain.py", weights, face_limit=2)
     code, said, _ = main(clip, "--config", plain, "--output", tmp_path / "plain" / "submission.csv")
-    assert code == 0 and not (tmp_path / "plain" / "verdicts.csv").exists() and "probability\n" in said
+    assert code == 0 and not (tmp_path / "plain" / "verdicts.csv").exists() and "likely" not in said
 
 
 @pytest.fixture
@@ -120,9 +122,13 @@ def test_a_folder_as_a_user_runs_it(tmp_path, folder, config):
     assert header == ("filename", "reason")
     assert [name for name, _ in errors] == ["nobody.mp4", "text.mp4"] and all(reason for _, reason in errors)
     assert "nobody.mp4: not judged: no face" in err and "text.mp4: not judged" in err
-    assert "1 other file(s)" in out and "face_limit = 1" in out
-    assert f"Face.MP4        1     {labels['Face.MP4']}" in out
-    assert not list(tmp_path.glob("*.part"))
+    before, table = out.split("\n\n")
+    assert "1 other file(s)" in before and "up to 1 faces" in before and "small.safetensors" in before
+    assert len(before.splitlines()) == 5 and "frame_stride" not in before  # a line is of where the files are
+    judged, *_ = [line.split() for line in table.splitlines()[1:]]
+    assert judged[:4] == ["Face.MP4", labels["Face.MP4"], "1", "face"]
+    there = {path.name for path in tmp_path.glob("*submission*")}
+    assert there == {"submission.csv", "submission.errors.csv"}
 
 
 def test_a_truncated_video_keeps_its_score_and_is_said_to_be_truncated(main, folder, config, tmp_path):
@@ -133,10 +139,67 @@ def test_a_truncated_video_keeps_its_score_and_is_said_to_be_truncated(main, fol
     assert "cut.mp4: warning: truncated" in err and "472 frames" in err
 
 
+def test_all_of_the_config_is_shown_where_it_is_asked_for(main, clip, config, tmp_path):
+    _, out, _ = main(clip, "--config", config, "--output", tmp_path / "o.csv", "--verbose")
+    assert "frame_stride = 30" in out and "face_limit = 2" in out
+
+
+def test_the_answer_for_one_file_comes_last_with_what_was_judged(main, clip, config, tmp_path):
+    _, out, _ = main(clip, "--config", config, "--output", tmp_path / "o.csv")
+    answer = out.splitlines()[-1]
+    [(_, label)] = rows(tmp_path / "o.csv")[1:]
+    assert answer.startswith(f"{clip.name}: ") and f"{float(label):.3f}" in answer
+    assert "2 faces from 0:01 to 0:02" in answer
+
+
+def test_several_inputs_files_called_like_options_and_keys_are_told_apart(
+    main, clip, config, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more").mkdir()
+    for name in ("-dash.mp4", "more/b.mp4", "face_limit=9"):
+        os.link(clip, tmp_path / name)
+    os.rename("face_limit=9", "face_limit=9.mp4")
+    code, _, _ = main("more", "face_limit=9.mp4", "face_limit=1", "--config", config, "--output", "o.csv")
+    assert code == 0 and [name for name, _ in rows("o.csv")[1:]] == ["b.mp4", "face_limit=9.mp4"]
+    arguments = ["--config", str(config), "--output", "dash.csv", "--device", "cpu", "--", "-dash.mp4"]
+    assert load_script(SCRIPT).main(arguments) == 0
+    assert [name for name, _ in rows("dash.csv")[1:]] == ["-dash.mp4"]
+
+
+def test_what_is_missing_is_named(capsys, tmp_path, clip):
+    with pytest.raises(SystemExit) as stop:
+        load_script(SCRIPT).main(["face_limit=3"])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "INPUT" in said and "key=value" not in said
+    ensemble = [("xception", str(tmp_path / name), 0.5) for name in ("one.pth", "two.pth")]
+    arguments = [str(clip), "--output", str(tmp_path / "o.csv"), f"ensemble={ensemble}"]
+    assert load_script(SCRIPT).main([*arguments, "--device", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert "one.pth" in said and "two.pth" in said and said.count("\n") == 1
+
+
+def test_rows_of_other_files_are_not_overwritten_unasked(main, clip, no_face_clip, config, tmp_path):
+    output = tmp_path / "o.csv"
+    common = ["--config", config, "--output", output]
+    assert main(clip, *common)[0] == 0
+    before = output.read_bytes()
+    code, _, err = main(no_face_clip, *common)
+    assert code == 2 and clip.name in err and "--force" in err and "--output" in err
+    assert output.read_bytes() == before
+    assert main(clip, *common)[0] == 0  # the same file again
+    assert main(clip, no_face_clip, *common)[0] == 0  # and with another
+    assert main(no_face_clip, *common, "--force")[0] == 1
+    assert [name for name, _ in rows(output)[1:]] == [no_face_clip.name]
+    output.write_text("a table,of mine\n1,2\n")
+    assert main(clip, *common)[0] == 2 and "of mine" in output.read_text()
+
+
 def test_without_config_the_bundled_one_is_used_and_said_so(main, monkeypatch, folder, config, tmp_path):
     monkeypatch.setattr("utils.scoring.scorer.BUNDLED", config)
     code, out, _ = main(folder / "deep", "--output", tmp_path / "o.csv")
-    assert code == 0 and "no --config given: submission-conf/bundled.py" in out
+    assert code == 0 and f"by {config.name}" in out
 
 
 def test_help_is_quick_and_has_examples():
@@ -237,9 +300,8 @@ def test_what_is_asked_for_and_absent_is_a_usage_error(folder, config, tmp_path,
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
 def test_a_full_disk_is_one_line_and_exit_1(main, folder, config, tmp_path, monkeypatch):
-    monkeypatch.setattr(Record, "set_aside", lambda self: None)
-    (tmp_path / "o.scored.csv").symlink_to("/dev/full")
-    code, _, err = main(folder, "--config", config, "--output", tmp_path / "o.csv")
+    (tmp_path / ".o.scored.csv").symlink_to("/dev/full")
+    code, _, err = main(folder, "--config", config, "--output", tmp_path / "o.csv", "--force")
     assert code == 1
     assert err.splitlines()[-1].startswith("error: ") and "No space left" in err and "--resume" in err
     assert not (tmp_path / "o.csv").exists()
@@ -259,7 +321,7 @@ def test_ctrl_c_writes_what_was_scored_and_resume_does_the_rest(tmp_path, clip, 
     videos.mkdir()
     for k in range(40):
         shutil.copy(clip, videos / f"{k:02}.mp4")
-    output, record = tmp_path / "o.csv", tmp_path / "o.scored.csv"
+    output, record = tmp_path / "o.csv", tmp_path / ".o.scored.csv"
     arguments = [videos, "--config", config, "--output", output, "--device", "cpu", "batch_size=1"]
     process = start_stoppable([sys.executable, SCRIPT, *arguments])
     deadline = time.monotonic() + 1800
@@ -272,6 +334,8 @@ def test_ctrl_c_writes_what_was_scored_and_resume_does_the_rest(tmp_path, clip, 
     scored = rows(output)[1:]
     assert 2 <= len(scored) < 40 and len(rows(record)) == len(scored) + 1
     assert f"stopped: {len(scored)} of 40 scored; the same command with --resume goes on" in out
+    code, _, said = main(*arguments)
+    assert code == 2 and record.name in said and "--resume" in said and "--force" in said
 
     for k in range(len(scored) + 3, 40):  # enough to see that it goes on
         (videos / f"{k:02}.mp4").unlink()
@@ -280,33 +344,37 @@ def test_ctrl_c_writes_what_was_scored_and_resume_does_the_rest(tmp_path, clip, 
     whole = rows(output)[1:]
     assert whole[: len(scored)] == scored and len(whole) == len(scored) + 3
     assert max(float(label) for _, label in whole) - min(float(label) for _, label in whole) < 1e-5
-    assert len(rows(record)) == len(whole) + 1
+    assert not record.exists()  # all is there
 
 
 def test_a_new_start_that_fails_leaves_the_record_for_resume(main, clip, config, tmp_path):
-    record = tmp_path / "o.scored.csv"
-    Record(tmp_path / "o.csv", "0123456789abcdef").append(clip.name, Result(clip, 0.25, 1))
-    before = record.read_bytes()
+    record = Record(tmp_path / "o.csv", "0123456789abcdef")
+    record.append(clip.name, Result(clip, 0.25, 1))
+    before = record.path.read_bytes()
     (tmp_path / "torn.safetensors").write_bytes(b"torn")
     torn = f"ensemble=[('xception', {str(tmp_path / 'torn.safetensors')!r}, 1.0)]"
-    code, _, err = main(clip, "--config", config, "--output", tmp_path / "o.csv", torn)
+    code, _, err = main(clip, "--config", config, "--output", tmp_path / "o.csv", torn, "--force")
     assert code == 2 and "torn.safetensors" in err
-    assert record.read_bytes() == before and not list(tmp_path.glob("*.old"))
+    assert record.path.read_bytes() == before
 
 
-def test_resume_refuses_other_weights_and_a_new_start_says_what_it_replaces(main, clip, config, tmp_path):
-    output, record = tmp_path / "o.csv", tmp_path / "o.scored.csv"
+@pytest.mark.parametrize("hidden", [True, False])
+def test_resume_goes_on_from_a_record_of_the_same_weights_only(main, clip, config, tmp_path, hidden):
+    """Also from one that isn't hidden, as runs of earlier versions left it."""
+    output = tmp_path / "o.csv"
+    common = [clip, "--config", config, "--output", output]
     Record(output, "0123456789abcdef").append(clip.name, Result(clip, 0.25, 1))
-    before = record.read_bytes()
-    code, _, err = main(clip, "--config", config, "--output", output, "--resume")
-    assert code == 2 and "another config or other weights" in err and "without --resume" in err
-    assert record.read_bytes() == before
-    code, out, _ = main(clip, "--config", config, "--output", output)
-    assert code == 0 and "starting anew" in out and "--resume" in out
-    written = rows(output)
-    assert written[1][1] != "0.250000"
-    code, out, _ = main(clip, "--config", config, "--output", output, "--resume")  # nothing is left to do
-    assert code == 0 and "--resume: 1 of 1" in out and rows(output) == written
+    path = tmp_path / ".o.scored.csv"
+    if not hidden:
+        path = path.rename(tmp_path / "o.scored.csv")
+    before = path.read_bytes()
+    code, _, err = main(*common, "--resume")
+    assert code == 2 and "another config or other weights" in err and path.read_bytes() == before
+    own = fingerprint(load_config(config, SubmissionConfig))
+    path.write_bytes(before.replace(b"0123456789abcdef", own.encode()))
+    code, out, _ = main(*common, "--resume")
+    assert code == 0 and "--resume: 1 of 1" in out and rows(output)[1][1] == "0.250000"
+    assert not path.exists()
 
 
 def test_the_sample_is_never_overwritten(tmp_path, clip):

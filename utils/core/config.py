@@ -19,7 +19,7 @@ import re
 import traceback
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -185,9 +185,7 @@ def _checked(key: str, value: Any, hint: Any, origin: str, shown: Any = None) ->
         return _fit(value, hint)
     except TypeError:
         got = shown if shown is not None else value
-        raise ConfigError(
-            f"{origin}: {key} must be {_name(hint)}; got {got!r} ({type(got).__name__})"
-        ) from None
+        raise ConfigError(f"{origin}: {key} must be {_name(hint, _WORDS)}; got {got!r}") from None
 
 
 def _fit(value: Any, hint: Any) -> Any:
@@ -215,14 +213,23 @@ def _fit(value: Any, hint: Any) -> Any:
     return value
 
 
-def _name(hint: Any) -> str:
-    """The type in words that a user reads: `int`, `str or None`, `tuple[int, int]`."""
+def _name(hint: Any, words: Mapping[Any, str] | None = None) -> str:
+    """The type as Python has it, `int`, `str or None`, or in `words`: "a whole number or None"."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_name(choice) for choice in arguments)
+        return " or ".join(_name(choice, words) for choice in arguments)
+    if words and origin is tuple and arguments[-1] is not Ellipsis:
+        return f"({', '.join(_name(item, words) for item in arguments)})"
+    if words and origin in (tuple, list):
+        return f"a list whose items are each {_name(arguments[0], words)}"
     if hint is types.NoneType:
         return "None"
-    return str(hint) if origin else hint.__name__
+    return (words or {}).get(hint) or (str(hint) if origin else hint.__name__)
+
+
+_WORDS = {
+    int: "a whole number", float: "a number", bool: "True or False", str: "a text",
+}  # fmt: skip
 
 
 def _resolve(value: Any, field: Field, base: Path) -> Any:

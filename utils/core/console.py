@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from utils.core.errors import ConfigError, UserError, WeightsError
 
@@ -79,6 +82,57 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(phrase in words for phrase in OUT_OF_MEMORY)
 
 
+def parse_mixed(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> tuple[argparse.Namespace, list[Path], list[str]]:
+    """The options, the paths and the `key=value` that a command line holds, in any order.
+
+    What is there as a file is a path, whatever its name; all behind `--` are, names that begin with a dash
+    included. The parser has options only.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    cut = argv.index("--") if "--" in argv else len(argv)
+    parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
+    args = parser.parse_intermixed_args(argv[:cut])
+    paths, overrides = [], []
+    for text in args.arguments:
+        is_override = re.match(r"[A-Za-z_]\w*=", text) and not os.path.lexists(text)
+        (overrides if is_override else paths).append(text)
+    return args, [Path(text) for text in [*paths, *argv[cut + 1 :]]], overrides
+
+
+def rate_text(rate: float) -> str:
+    """A rate in two digits at least, never 0.0 for one that isn't nothing."""
+    return f"{rate:.1f}" if rate >= 10 else f"{rate:.2g}"
+
+
+class FilesBar:
+    """A bar over files on standard error, parts of one included, and lines above it."""
+
+    def __init__(self, total: int, done: int = 0):
+        from tqdm import tqdm
+
+        self.bar = tqdm(
+            total=total,
+            initial=done,
+            mininterval=0.5 if sys.stderr.isatty() else 20,
+            bar_format="{percentage:3.0f}% |{bar:24}| {n:.2f}/{total} files{postfix}"
+            " [{elapsed}, {remaining} left]",
+        )
+
+    def show(self, done: float, text: str = "") -> None:
+        """So many files are done now, the part of one that is being worked on included; never fewer."""
+        if text:
+            self.bar.set_postfix_str(text, refresh=False)
+        self.bar.update(max(0, done - self.bar.n))
+
+    def say(self, line: str) -> None:
+        self.bar.write(line, file=sys.stderr)
+
+    def close(self) -> None:
+        self.bar.close()
+
+
 LINE_SECONDS = 30  # between progress lines where there is no terminal to draw a bar on
 
 
@@ -109,7 +163,8 @@ class Progress:
         """One step of so many images is done; loss: mean so far."""
         self.done, self.images, self.loss = self.done + 1, self.images + images, loss
         rate = self.images / max(time.monotonic() - self.started, 1e-9) * self.processes
-        shown = f"{rate:.1f} images/s" if loss is None else f"loss {loss:.4f}, {rate:.1f} images/s"
+        shown = f"{rate_text(rate)} images/s"
+        shown = shown if loss is None else f"loss {loss:.4f}, {shown}"
         if self.bar is not None:
             self.bar.set_postfix_str(shown, refresh=False)
             self.bar.update()

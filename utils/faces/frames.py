@@ -32,15 +32,17 @@ class StrideFrames:
 
     def __init__(self, reader: FrameReader):
         self.reader = reader
-
-    @property
-    def warning(self) -> str | None:
-        return self.reader.warning
+        self.warning: str | None = None  # of what lies before the last frame that was asked for
 
     @property
     def duration(self) -> float | None:
         """Seconds; None = unknown, or an image."""
-        return getattr(self.reader, "duration", None)
+        return self.reader.duration
+
+    @property
+    def expected(self) -> float:
+        """About how many frames come if all are asked for; 0 = unknown."""
+        return self.reader.announced / self.reader.every
 
     def seconds_of(self, number: int) -> float | None:
         """When the frame of this number is seen, if its frames are evenly spaced; None = unknown."""
@@ -49,7 +51,9 @@ class StrideFrames:
         return min(number * self.duration / self.reader.announced, self.duration)
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        return iter(self.reader)
+        self.warning = None
+        yield from self.reader
+        self.warning = self.reader.warning
 
 
 class SpreadFrames:
@@ -69,7 +73,12 @@ class SpreadFrames:
 
     @property
     def duration(self) -> float | None:
-        return getattr(self.reader, "duration", None)
+        return self.reader.duration
+
+    @property
+    def expected(self) -> float:
+        """About how many frames come if all are asked for."""
+        return sum(ROUNDS) * self.count
 
     def seconds_of(self, number: int) -> float | None:
         return self.seconds[number]
@@ -80,8 +89,11 @@ class SpreadFrames:
         if not length:
             yield from self._from_the_start()
             return
+        share = self.reader.readable_share
+        if share < 1:
+            self.warning = f"truncated: {share:.0%} of the file are there"
         try:
-            yield from self._spread(length)
+            yield from self._spread(length * share)
         except MediaError:
             if self.seconds:
                 raise
@@ -94,7 +106,7 @@ class SpreadFrames:
         self.warning = self.reader.warning
 
     def _spread(self, length: float) -> Iterator[tuple[int, np.ndarray]]:
-        rate = (self.reader.announced or RATE * length) / length
+        rate = (self.reader.announced or RATE * self.duration) / self.duration
         step = self.reader.every / rate  # seconds that may be decoded for a frame
         for factor in ROUNDS:
             times = plan(length, self.reader.key_times, factor * self.count, step)
@@ -121,7 +133,8 @@ class SpreadFrames:
         except MediaError:
             if not known:  # later rounds may ask for times behind the last frame
                 raise
-        self.warning = self.warning or self.reader.warning
+        finally:
+            self.warning = self.warning or self.reader.warning
 
 
 def plan(length: float, key_times: Sequence[float], count: int, step: float) -> list[float]:

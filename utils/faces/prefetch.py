@@ -209,7 +209,7 @@ class Prefetch:
                 if reason is not None and not reading.read:
                     clip.failure = reason
                 else:
-                    clip.warning = reason or getattr(clip.frames, "warning", None)
+                    clip.warning = reason
             self.changed.notify_all()
 
     # the caller's side
@@ -242,6 +242,9 @@ class Prefetch:
             self.changed.notify_all()
         for reading in ended:
             _close(reading.frames)
+            clip = reading.clip
+            if clip.failure is None and clip.warning is None:
+                clip.warning = getattr(clip.frames, "warning", None)
         return begun, [reading.clip for reading in ended]
 
     def _batch_of_one(self) -> list[tuple[Clip, int, np.ndarray]]:

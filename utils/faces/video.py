@@ -76,6 +76,12 @@ class FrameReader:
         self._probe()
         return self._key_times
 
+    @property
+    def readable_share(self) -> float:
+        """How much of the file is there, 0..1: less than 1 if it is shorter than it says."""
+        size = announced_size(self.path)
+        return 1.0 if not size else min(1.0, os.path.getsize(self.path) / size)
+
     def _probe(self) -> None:
         if self._probed:
             return
@@ -115,10 +121,14 @@ class FrameReader:
             try:
                 with Decoder(self.path, self.threads, **ways) as decoder:
                     self.announced = decoder.announced
-                    for seconds, frame in decoder.frames_at(times):
-                        times = [time for time in times if time > seconds]
-                        self.decoded += 1
-                        yield seconds, converter(frame, decoder.pixel_shape)
+                    try:
+                        for seconds, frame in decoder.frames_at(times):
+                            times = [time for time in times if time > seconds]
+                            self.decoded += 1
+                            yield seconds, converter(frame, decoder.pixel_shape)
+                    finally:
+                        lost = decoder.failures + decoder.corrupt
+                        self.warning = f"damaged: {lost} frames on the way can't be decoded" if lost else None
                 break
             except Restart as restart:
                 ways |= restart.assumption
@@ -180,8 +190,7 @@ class FrameReader:
                 ways |= restart.assumption
 
     def _truncation(self, decoder: Decoder) -> str | None:
-        size = announced_size(self.path)
-        if size is None or size <= os.path.getsize(self.path):
+        if self.readable_share == 1:
             return None
         return f"truncated or damaged: {self._count(decoder)}"
 

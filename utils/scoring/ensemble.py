@@ -7,8 +7,10 @@ mirror image, and WS-DAN's attention crop.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from utils.weights.networks import build_network
 from utils.weights.preprocess import METADATA_KEY, Preprocess, preprocess_of
 from utils.weights.runtime import OnnxNet, check_device, fold_batch_norms
 
+PUBLISHED_FILES = ("xception-hg-2.pth", "ckpt_x.pth", "ckpt_e.pth")
 FAKE = 1  # the class whose probability is asked for
 NOT_FINITE = "the networks gave no finite number: damaged weights, or try precision=fp32"
 
@@ -33,15 +36,20 @@ NOT_FINITE = "the networks gave no finite number: damaged weights, or try precis
 class Member:
     """One classifier: its network, what the network expects of a face, and its share of the mean.
 
-    file: its weights' name; states_preprocess: whether they say what the network expects, else it is what the
-    published weights of the network do.
+    file: its weights' name; date: of when they are; states_preprocess: whether they say what the network
+    expects, else it is what the published weights of the network do; is_published: they have their name.
     """
 
     net: nn.Module
     preprocess: Preprocess
     weight: float
     file: str = ""
+    date: str = ""
     states_preprocess: bool = True
+
+    @property
+    def is_published(self) -> bool:
+        return self.file in PUBLISHED_FILES
 
 
 class Ensemble:
@@ -138,6 +146,11 @@ def _attends(net: nn.Module) -> bool:
     return isinstance(net, WSDAN) or (isinstance(net, OnnxNet) and net.is_tuple)
 
 
+def date_of(file: str) -> str:
+    """The day on which a file was changed last."""
+    return datetime.fromtimestamp(os.path.getmtime(file)).date().isoformat()
+
+
 def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu") -> Ensemble:
     """The networks of `config.ensemble`, their weights loaded strictly.
 
@@ -164,6 +177,7 @@ def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu")
         net = fold_batch_norms(net)
         if onnx:
             net = OnnxNet(net, torch.zeros(1, 3, preprocess.size, preprocess.size))
-        members.append(Member(net, preprocess, weight, Path(weights).name, METADATA_KEY in metadata))
+        date = metadata.get("date") or date_of(weights)
+        members.append(Member(net, preprocess, weight, Path(weights).name, date, METADATA_KEY in metadata))
     precision = "fp32" if onnx else config.precision
     return Ensemble(members, device, precision, config.flip, config.attention_crop, config.combine)

@@ -1,4 +1,4 @@
-"""The record of a scoring run: `submission.scored.csv`, a line a result, which --resume reads."""
+"""The record of a scoring run: `.submission.scored.csv`, a line a result, which --resume reads."""
 
 from __future__ import annotations
 
@@ -8,31 +8,38 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple
-from itertools import chain, count
 from pathlib import Path
 
 from utils.core.config import as_plain
+from utils.core.device import AUTO, pick_precision
 from utils.core.errors import ConfigError, UserError, WeightsError
 from utils.faces.video import UNREADABLE
 from utils.scoring.aggregate import Evidence, Result
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.submission import ENCODING, GO_ON, beside, csv_lines
 
-NEW_KEYS = {"combine": "probabilities", "frames": "stride"}
-_ANEW = "run without --resume to start anew, or name another --output"
+NEW_KEYS = {"combine": "probabilities", "frames": "stride", "turn": False}
+_ANEW = "start anew with --force, or name another --output"
 RECORD_COLUMNS = ("filename", "probability", "faces", "reason", "warning", "size", "modified", "fingerprint")
 EVIDENCE_COLUMNS = ("spread", "lowest", "highest", "eyes")  # behind them; records of before have none
+EXTENT_COLUMNS = ("first", "last", "duration", "people")  # behind those
 FINGERPRINT = RECORD_COLUMNS.index("fingerprint")
 
 
-def fingerprint(config: SubmissionConfig) -> str:
+def fingerprint(config: SubmissionConfig, device: str = "cpu") -> str:
     """16 hex digits that change with whatever changes scores: config values, and the weights files' contents.
 
-    Where the files lie doesn't count, nor does `batch_size`, which one lowers when memory runs out.
+    Where the files lie doesn't count, nor does `batch_size`, which one lowers when memory runs out. Of the
+    precision "auto" that counts which it becomes on the device.
     """
     plain = as_plain(config)
     del plain["batch_size"]
+    if config.precision == AUTO:
+        becomes = "fp32" if config.runtime == "onnxruntime" else pick_precision(device, AUTO)
+        # the detector stays in fp32, which "bf16" itself wouldn't have
+        plain["precision"] = becomes if becomes == "fp32" else f"{AUTO}: {becomes}"
     for key, value in NEW_KEYS.items():  # records from before there was such a key hold for its default
         if plain[key] == value:
             del plain[key]
@@ -56,15 +63,16 @@ def _content(name: str) -> str:
 
 
 class Record:
-    """The file beside the output that keeps results as they come in, so that a second run can go on.
+    """The hidden file beside the output that keeps results as they come in, until all are there.
 
-    It stays when the run is complete: with --resume, files that came since then are scored alone.
-
-    A result holds for a file of the same name, size and time of change, and for the same `fingerprint`.
+    An interrupted run leaves it, and --resume goes on from it; so it does from a file that isn't hidden,
+    `<stem>.scored.csv`. A result holds for a file of the same name, size and time of change, and for the same
+    `fingerprint`.
     """
 
     def __init__(self, output: Path, fingerprint: str):
-        self.path = beside(output, "scored")
+        self.path = record_path(output)
+        self.older = beside(output, "scored")
         self.fingerprint = fingerprint
         self._mode = "w"  # until something is written, what another run left stays as it is
 
@@ -74,31 +82,32 @@ class Record:
         A file that could not be read is not among them: its folder may be back by now.
         Raises ConfigError if they were made with another config or other weights.
         """
+        if not self.path.exists() and self.older.exists():
+            self.path = self.older
         results = {}
         rows = {row[0]: row for row in self._rows()}
         for path, name in names.items():
             row = rows.get(name)
             if row and row[5:7] == self._state(path) and not row[3].startswith(UNREADABLE):
                 try:
-                    evidence = _evidence(row[len(RECORD_COLUMNS) :])
-                    known = _probability(row[1]), int(row[2]), row[3], row[4]
-                    results[path] = Result(path, *known, evidence=evidence)
+                    results[path] = _result(path, row)
                 except ValueError:
                     raise ConfigError(f"{self.path}: the row of {name} holds no score; {_ANEW}") from None
         self._mode = "a"
         return results
 
-    def set_aside(self) -> Path | None:
-        """Before a new start: move what another run left out of the way; returns where it lies now."""
-        if not self.path.exists():
-            return None
-        names = (f"{self.path.name}.old{number}" for number in chain([""], count(2)))
-        old = next(path for path in map(self.path.with_name, names) if not path.exists())
-        try:
-            os.replace(self.path, old)
-        except OSError as error:
-            raise UserError(f"{self.path} can't be moved to {old.name} ({error.strerror})") from None
-        return old
+    def check_absent(self) -> None:
+        """Raises ConfigError where an interrupted run left results, which a new start would overwrite."""
+        if self.path.exists():
+            raise ConfigError(
+                f"{self.path} holds what an interrupted run scored: go on from it with --resume, or start "
+                "anew with --force"
+            )
+
+    def remove(self) -> None:
+        """All results are there: nothing is left to resume. A file that can't be removed stays."""
+        with suppress(OSError):
+            self.path.unlink()
 
     def append(self, name: str, result: Result) -> None:
         """Add one result. Raises UserError where the disk fails."""
@@ -106,9 +115,11 @@ class Record:
         evidence = ("",) * len(EVIDENCE_COLUMNS)
         if result.evidence is not None:
             evidence = tuple(f"{value:.6f}" for value in astuple(result.evidence))
-        rows = [(*known, *self._state(result.path), self.fingerprint, *evidence)]
+        times = result.first, result.last, result.duration
+        extent = ["" if value is None else f"{value:.3f}" for value in times]
+        rows = [(*known, *self._state(result.path), self.fingerprint, *evidence, *extent, result.people)]
         if self._mode == "w" or not self.path.exists() or not self.path.stat().st_size:
-            rows.insert(0, RECORD_COLUMNS + EVIDENCE_COLUMNS)
+            rows.insert(0, RECORD_COLUMNS + EVIDENCE_COLUMNS + EXTENT_COLUMNS)
         try:
             # Opened anew each time: closed is written, whatever ends the process.
             with open(self.path, self._mode, newline="", **ENCODING) as file:
@@ -127,12 +138,13 @@ class Record:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise ConfigError(f"{self.path} can't be read ({error.strerror}); run without --resume") from None
+            raise ConfigError(f"{self.path} can't be read ({error.strerror}); {_ANEW}") from None
         try:
             header, *rows = csv.reader(io.StringIO(whole.decode(**ENCODING), newline="")) if whole else [[]]
         except csv.Error:
             header, rows = [], []
-        forms = (RECORD_COLUMNS, RECORD_COLUMNS + EVIDENCE_COLUMNS)
+        forms = [RECORD_COLUMNS, RECORD_COLUMNS + EVIDENCE_COLUMNS]
+        forms.append(forms[-1] + EXTENT_COLUMNS)
         if whole and tuple(header) not in forms:
             raise ConfigError(f"{self.path} is not a file that --resume can read; {_ANEW}")
         rows = [row for row in rows if len(row) in map(len, forms)]
@@ -158,9 +170,20 @@ def rows_in(path: Path) -> int:
         return 0
 
 
-def _evidence(texts: Sequence[str]) -> Evidence | None:
-    """What the columns behind the others say; None if empty or not there. ValueError for no numbers."""
-    return Evidence(*map(float, texts)) if any(texts) else None
+def record_path(output: Path) -> Path:
+    """`out/submission.csv` -> `out/.submission.scored.csv`."""
+    return output.with_name(f".{output.stem}.scored.csv")
+
+
+def _result(path: Path, row: Sequence[str]) -> Result:
+    """The result that a row of a record holds; ValueError for no numbers. Shorter rows know less."""
+    row = [*row, *[""] * len(EVIDENCE_COLUMNS + EXTENT_COLUMNS)]
+    evidence, extent = row[len(RECORD_COLUMNS) :][:4], row[len(RECORD_COLUMNS) + 4 :][:4]
+    first, last, duration = (float(text) if text else None for text in extent[:3])
+    return Result(
+        path, _probability(row[1]), int(row[2]), row[3], row[4], first, last, duration, int(extent[3] or 0),
+        evidence=Evidence(*map(float, evidence)) if any(evidence) else None,
+    )  # fmt: skip
 
 
 def _probability(text: str) -> float:

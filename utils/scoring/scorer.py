@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,8 @@ import numpy as np
 
 from utils.core.config import ROOT, load_config
 from utils.core.device import pick_device
-from utils.core.errors import UserError
+from utils.core.errors import UserError, WeightsError
+from utils.faces.config import PACKAGE_WEIGHTS
 from utils.faces.detector import Face
 from utils.faces.frames import SpreadFrames, StrideFrames
 from utils.faces.stream import Clip, Detector, Step, face_stream, limits_for
@@ -74,6 +75,14 @@ class _Batches:
             self._score()
         yield from self._complete()
 
+    def part_of_oldest(self, limit: int) -> float:
+        """How far the oldest clip without a result is, 0..1: by its faces, or by its frames."""
+        clip = next(iter(self.clips), None)
+        if clip is None:
+            return 0.0
+        expected = clip.frames.expected
+        return min(max(clip.found / limit, clip.looked_at / expected if expected else 0.0), 0.99)
+
     def _score(self) -> None:
         batch = [self.faces.popleft() for _ in range(min(self.size, len(self.faces)))]
         by_network = self.ensemble.predict_each(np.stack([crop for _, crop in batch]))
@@ -87,19 +96,27 @@ class _Batches:
 
 
 def score_media(
-    files: Iterable[Path], detector: Detector, ensemble: Ensemble, config: SubmissionConfig
+    files: Iterable[Path],
+    detector: Detector,
+    ensemble: Ensemble,
+    config: SubmissionConfig,
+    progress: Callable[[float], None] = lambda done: None,
 ) -> Iterator[Result]:
     """Score videos and images, in their order; each result comes as soon as its faces are scored.
 
     Faces go through the networks in batches of `config.batch_size` that run across videos. A video's score
     is the mean over its faces; one that can't be judged gets 0.5 and a reason, and never an exception.
+    progress: told after each batch of frames how many files are done, the part of one included.
     """
     clips = (Clip(frames_of(path, config), path) for path in files)
     limits = limits_for(detector.device, config.batch_size)
-    batches = _Batches(ensemble, config.batch_size)
+    batches, done = _Batches(ensemble, config.batch_size), 0
     with closing(face_stream(clips, detector, config.face_limit, limits)) as stream:
         for step in stream:
-            yield from batches.take(step)
+            for result in batches.take(step):
+                done += 1
+                yield result
+            progress(done + batches.part_of_oldest(config.face_limit))
     yield from batches.rest()
 
 
@@ -147,13 +164,7 @@ def score(
 
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
-    files: dict[Path, Path] = {}  # file -> the folder it is named relative to
-    known: set[str] = set()  # one file may be named in two ways, from here and from the root
-    for root in map(Path, paths):
-        for path in find_media(root, skip_crops=True)[0]:
-            if os.path.abspath(path) not in known:
-                known.add(os.path.abspath(path))
-                files[path] = root if root.is_dir() else root.parent
+    files = files_in(map(Path, paths))[0]
     if not files:
         raise UserError(f"no video or image in {', '.join(map(str, paths)) or 'an empty list of paths'}")
     names = name_files(files)
@@ -168,6 +179,31 @@ def score(
         label, path = result.probability, str(result.path)
         rows.append((names[result.path], label, result.faces, result.reason, path))
     return pd.DataFrame(rows, columns=["filename", "label", "faces", "reason", "path"])
+
+
+def files_in(paths: Iterable[Path]) -> tuple[dict[Path, Path], int]:
+    """{file: the folder it is named relative to}, each file once, and how many others were left out."""
+    files: dict[Path, Path] = {}
+    left_out = 0
+    known: set[str] = set()  # one file may be named in two ways, from here and from the root
+    for root in paths:
+        found, others = find_media(root, skip_crops=True)
+        left_out += others
+        for path in found:
+            if os.path.abspath(path) not in known:
+                known.add(os.path.abspath(path))
+                files[path] = root if root.is_dir() else root.parent
+    return files, left_out
+
+
+def check_files(config: SubmissionConfig) -> None:
+    """Raises WeightsError, which names all weights files of the config that aren't there."""
+    named = [config.detector_weights, *(path for _, path, _ in config.ensemble)]
+    missing = [path for path in dict.fromkeys(named) if path != PACKAGE_WEIGHTS and not Path(path).exists()]
+    if missing:
+        ours = any(Path(path).parent == ROOT / "external" for path in missing)
+        hint = "; external/README.md says where to get them" if ours else ""
+        raise WeightsError(f"no such weights file: {', '.join(missing)}{hint}")
 
 
 def build(config: SubmissionConfig, device: str = "auto") -> tuple[Detector, Ensemble]:

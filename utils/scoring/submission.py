@@ -45,12 +45,13 @@ def name_files(files: Mapping[Path, Path]) -> dict[Path, str]:
     return names
 
 
-def read_sample(path: Path) -> list[str]:
+def read_sample(path: Path, where: str = "") -> list[str]:
     """The `filename` column of a sample submission, in its order.
 
-    Raises ConfigError: no such file, no such column, a name twice, no rows.
+    where: how an error names the file. Raises ConfigError: no such file, no such column, a name twice, no
+    rows.
     """
-    where = f"--sample-submission {path}"
+    where = where or f"--sample-submission {path}"
     try:
         with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.DictReader(file)
@@ -90,12 +91,13 @@ def apply_sample(names: Mapping[Path, str], sample: Sequence[str]) -> tuple[dict
 def check_submission_path(output: Path, sample: Path | None = None) -> None:
     """Find out before the long work whether `output` can be written; makes its folder.
 
-    Raises ConfigError (not a .csv, a folder) and UserError (the folder can't be made or written to).
+    Raises ConfigError (not a .csv, a folder, the sample) and UserError (the folder can't be made or written
+    to).
     """
     if output.suffix.lower() != ".csv":
         raise ConfigError(f"--output {output}: the name must end in .csv")
     try:
-        for path in (output, beside(output, "errors"), beside(output, "scored"), verdicts_path(output)):
+        for path in (output, beside(output, "errors"), verdicts_path(output)):
             if sample is not None and path.exists() and path.samefile(sample):
                 raise ConfigError(f"--output {output}: {path} is the sample, which would be overwritten")
             if path.is_dir():
@@ -104,6 +106,22 @@ def check_submission_path(output: Path, sample: Path | None = None) -> None:
     except OSError as error:
         reason = f"can't be written ({error.strerror}); name a file in a folder that can"
         raise UserError(f"--output {output}: {reason}") from None
+
+
+def check_nothing_lost(output: Path, names: Iterable[str]) -> None:
+    """Raises ConfigError if `output` is there and holds rows of other files, which would be lost."""
+    if not output.exists():
+        return
+    try:
+        others = [name for name in read_sample(output, str(output)) if name not in set(names)]
+    except ConfigError:
+        others = ["what is no submission"]
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise ConfigError(
+            f"{output} holds {others[0]}{more}, which would be lost; name another --output, or overwrite it "
+            "with --force"
+        )
 
 
 def beside(output: Path, kind: str) -> Path:
@@ -146,20 +164,32 @@ def judged(name: str, result: Result, verdicts: Mapping[str, Verdict]) -> tuple:
 def table(
     rows: Sequence[tuple[str, Result]], ends: int = 25, verdicts: Mapping[str, Verdict] | None = None
 ) -> str:
-    """The results as text: file, faces, probability and verdict, or why there is none.
+    """The results as text: file, probability, what was judged, and the verdict, or why there is none.
 
     Of more than 2 * `ends` rows the first and last ones.
     """
     shown = list(rows) if len(rows) <= 2 * ends else [*rows[:ends], *rows[-ends:]]
     width = max([len("file"), *(len(name) for name, _ in shown)])
-    lines = [f"{'file':<{width}}  faces  probability{'' if verdicts is None else '  verdict'}"]
+    wide = max([len("judged"), *(len(result.judged) for _, result in shown)])
+    columns = f"{'file':<{width}}  probability  {'judged':<{wide}}"
+    lines = [columns.rstrip() if verdicts is None else f"{columns}  verdict"]
     for name, result in shown:
-        numbers = f"{result.faces:>5}  {result.probability:>11.6f}"
         said = result.reason if verdicts is None else f"{verdicts[name].word}: {verdicts[name].why}"
+        said = "; ".join(filter(None, (said, result.remark)))
+        numbers = f"{result.probability:>11.6f}  {result.judged:<{wide}}"
         lines.append(f"{name:<{width}}  {numbers}  {said}".rstrip())
     if len(shown) < len(rows):
         lines.insert(1 + ends, f"... {len(rows) - len(shown)} more of {len(rows)} files ...")
     return "\n".join(lines)
+
+
+def answer(name: str, result: Result, verdict: Verdict | None = None) -> str:
+    """One file's result in a line."""
+    if result.reason and not (verdict and verdict.word):
+        return f"{name}: not judged: {result.reason}"
+    word = f"{verdict.word}, " if verdict and verdict.word else ""
+    remark = f"; {result.remark}" if result.remark else ""
+    return f"{name}: {word}probability of fake {result.probability:.3f} ({result.judged}{remark})"
 
 
 def csv_lines(rows: Iterable[Sequence[object]]) -> str:
