@@ -20,6 +20,7 @@ UNSPECIFIED, BT709, BT2020 = 2, 1, 9
 NARROW_PRIMARIES = frozenset(range(8))
 HDR_CURVES = frozenset({16, 18})  # PQ, HLG
 UNKNOWN_CURVES = frozenset({0, 2, 3})
+UPRIGHT = (1, 0, 0, 1)
 # Wider or narrower pixels than these are a mistake in a header, not a shape that anybody filmed in.
 PIXEL_SHAPES = (Fraction(1, 5), Fraction(5))
 
@@ -33,9 +34,13 @@ class Converter:
     def __init__(self):
         self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: av.VideoFrame, pixel_shape: Fraction | None) -> np.ndarray:
-        """pixel_shape: width of a pixel over its height, None = square. Raises MediaError with the reason."""
-        matrix = display_matrix(frame)
+    def __call__(
+        self, frame: av.VideoFrame, pixel_shape: Fraction | None, matrix: tuple[int, int, int, int] | None
+    ) -> np.ndarray:
+        """pixel_shape: width of a pixel over its height, None = square; matrix: of `display_matrix`.
+
+        Raises MediaError with the reason.
+        """
         size = display_size(frame.width, frame.height, pixel_shape)
         check_size(*size)
         try:
@@ -50,7 +55,7 @@ class Converter:
         except av.FFmpegError as error:
             reason = f"its {frame.format.name} frames can't be converted ({error.strerror})"
             raise MediaError(reason) from None
-        return np.ascontiguousarray(_oriented(shown.to_ndarray(), matrix))
+        return np.ascontiguousarray(_oriented(shown.to_ndarray(), matrix or UPRIGHT))
 
     def _to_bgr(self, frame: av.VideoFrame, size: tuple[int, int]) -> av.VideoFrame:
         # Brightness and hues of HDR or of a wide gamut are brought to those of ordinary video.
@@ -74,8 +79,11 @@ def display_size(width: int, height: int, pixel_shape: Fraction | None) -> tuple
     return width, round(height / pixel_shape)
 
 
-def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
-    """How the frame is to be turned: (a, b, c, d), the pixel at (x, y) belongs at (ax + cy, bx + dy)."""
+def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
+    """How the frame is to be turned: (a, b, c, d), the pixel at (x, y) belongs at (ax + cy, bx + dy).
+
+    None where neither the container nor the stream says so with this frame.
+    """
     try:
         for data in frame.side_data:
             if data.type.name == "DISPLAYMATRIX":
@@ -83,8 +91,8 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
                 return values[0], values[1], values[3], values[4]
     except ValueError:  # side data of a kind that PyAV has no name for hides all others
         turns = round(frame.rotation / 90) % 4  # counter-clockwise
-        return ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))[turns]
-    return 1, 0, 0, 1
+        return (None, (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))[turns]
+    return None
 
 
 def _oriented(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:

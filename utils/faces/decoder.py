@@ -1,57 +1,44 @@
 """One open video: its best stream, decoded frame by frame, each with its number or its time.
 
-FFmpeg through PyAV. The file is handed over open, and only formats that hold pictures themselves are tried:
-a list that names other files or addresses opens nothing.
+FFmpeg through PyAV.
 """
 
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from math import ceil
 
 import av
-from av.container import InputContainer
-from av.stream import Discard, Disposition
-from av.video.stream import VideoStream
+from av.stream import Discard
 
 from utils.core.errors import MediaError
+from utils.faces.container import best_stream, codec_name, open_container, tagged_duration
+from utils.faces.convert import display_matrix
 from utils.faces.media import MOST_PIXELS, UNREADABLE, VIDEO_SUFFIXES, check_size, open_media
+from utils.faces.numbering import Restart, with_numbers
 
-FORMATS = (
-    "mov mp4 matroska webm avi mpeg mpegts mpegtsraw mpegvideo m4v h261 h263 h264 hevc vvc obu av1 ivf flv "
-    "live_flv kux asf asf_o ogg mxf gxf dv nut rm wtv nsv nuv dhav vc1 mjpeg mjpeg_2000 yuv4mpegpipe swf amv"
-).split()
-# An H.264 decoder holds back 16 frames at most, each of two fields.
-LOOKAHEAD = 40  # packets
 INDEXED = ("mov", "matroska", "avi")
 COUNTED = ("mov", "matroska")  # in these every packet has the time at which its frame is shown
 MOST_ERRORS = 1000  # of reading; a file on which it goes on and on is given up
+RATE = 25  # frames a second, where a stream doesn't say
 SEEK_SECONDS = 2  # a stretch in which a key frame is likely
 MOST_THREADS = 4  # more decode one video hardly faster
-
-
-class Restart(Exception):
-    """The video must be decoded anew, in a way that assumes less."""
-
-    def __init__(self, **assumption: bool):
-        super().__init__(assumption)
-        self.assumption = assumption
 
 
 class Decoder:
     """A video file that is open; a context manager.
 
-    `threaded`: frames are decoded side by side. `numbered`: packets tell how many frames come before
-    theirs, so that frames which nobody wants, and which no other is made from, aren't decoded. `seeking`:
-    key frames are found by time. Each is given up by raising Restart: the first after damage, the others
-    where the file's times are missing or wrong.
+    `threaded`: frames are decoded side by side. `numbered`: packets tell how many frames come before theirs,
+    so that frames which nobody wants, and which no other is made from, aren't decoded. `seeking`: key frames
+    are found by time. `timed`: frames have times; else they are evenly spaced. Each is given up by raising
+    Restart: the first after damage, the others where the file's times are missing or wrong.
 
     After or during decoding: `decoded` frames (those left undecoded on purpose are counted), `failures`
-    (packets that don't decode), `corrupt` (frames that FFmpeg marks as such; they aren't given).
+    (packets that don't decode), `corrupt` (frames that FFmpeg marks as such; they aren't given). Of the frame
+    given last: `matrix`, how it is to be turned, and `pixel_shape`.
     """
 
     def __init__(
@@ -61,6 +48,7 @@ class Decoder:
         threaded: bool = True,
         numbered: bool = True,
         seeking: bool = True,
+        timed: bool = True,
     ):
         self.decoded = self.failures = self.corrupt = 0
         self._file = open_media(path)
@@ -68,14 +56,15 @@ class Decoder:
         # FFmpeg may look at the suffix where the content isn't clear, and at nothing else of the name
         self._file.name = f"video{suffix if suffix in VIDEO_SUFFIXES else ''}"
         try:
-            self._container = _open(self._file)
+            self._container = open_container(self._file)
             self.stream = best_stream(self._container)
             self._prepare(threads, threaded)
         except BaseException:
             self._file.close()
             raise
         self.threaded = threaded and threads > 1
-        self.seeking = seeking
+        self.seeking, self.timed = seeking and timed, timed
+        self.matrix: tuple[int, int, int, int] | None = None
         self._position = self.stream.start_time or 0  # decoding time of the packet read last
         self.numbered = numbered and self._container.format.name.startswith(COUNTED)
         self.numbered = self.numbered and self.stream.codec_context.name == "h264"
@@ -100,8 +89,10 @@ class Decoder:
         """Seconds from the first frame to the end of the last, as the file says."""
         stream = self.stream
         if stream.duration and stream.duration > 0:
-            return float(stream.duration * stream.time_base)
-        end = _tagged_duration(stream)
+            seconds = float(stream.duration * stream.time_base)
+            # guessed from so few packets of a format without an index, it isn't worth much
+            return seconds if seconds >= 1 or self._container.format.name.startswith(INDEXED) else None
+        end = tagged_duration(stream)
         if end is None and self._container.duration and self._container.duration > 0:
             end = self._container.duration / av.time_base
         start = float((stream.start_time or 0) * stream.time_base)
@@ -134,11 +125,16 @@ class Decoder:
         return self._by_number(wanted) if self.numbered else self._by_count(wanted)
 
     def _by_count(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, av.VideoFrame]]:
+        owed = 0
         for packet in self._packets():
+            owed += packet is not None and not packet.is_discard
             for frame in self._decode(packet):
                 number, self.decoded = self.decoded, self.decoded + 1
                 if self._is_whole(frame) and wanted(number):
                     yield number, frame
+        # PyAV keeps quiet of an error among the last frames. (VP8 has packets that show nothing.)
+        if self.decoded < owed and self.stream.codec_context.name != "vp8":
+            self._damage()
 
     def _by_number(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, av.VideoFrame]]:
         numbers: dict[int, int] = {}  # by time, of the frames to come that are wanted
@@ -147,9 +143,13 @@ class Decoder:
             if is_wanted:
                 numbers[packet.pts] = number
             for frame in self._decode(packet, skip=number is not None and not is_wanted):
-                if self._is_whole(frame) and frame.pts in numbers:
-                    yield numbers.pop(frame.pts), frame
+                number_of = numbers.pop(frame.pts, None)
+                if self._is_whole(frame) and number_of is not None:
+                    yield number_of, frame
             self.decoded += number is not None
+        if numbers:
+            self._damage()
+        self.failures = max(self.failures, len(numbers))
         self.decoded -= self.failures
 
     def frames_at(self, times: Sequence[float]) -> Iterator[tuple[float, av.VideoFrame]]:
@@ -159,33 +159,36 @@ class Decoder:
         Raises Restart, MediaError.
         """
         base = self.stream.time_base
-        start = self.stream.start_time or 0
+        start = (self.stream.start_time or 0) if self.timed else 0
         # a thousandth of a tick: times of frames are known as rounded floats
         targets = deque(start + ceil(time / base - 0.001) for time in times)
         while targets:
             self._seek_before(targets[0])
-            for frame in self._from_here(targets):
-                yield float((frame.pts - start) * base), frame
-                while targets and targets[0] <= frame.pts:
+            for stamp, frame in self._from_here(targets):
+                yield float((stamp - start) * base), frame
+                while targets and targets[0] <= stamp:
                     targets.popleft()
                 if not targets or self._seeking_saves(targets[0]):
                     break
             else:
                 return
 
-    def _from_here(self, targets: Sequence[int]) -> Iterator[av.VideoFrame]:
+    def _from_here(self, targets: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """Frames from where the file is read on, those at or after the first of the times, which changes."""
+        pause = 1 / (self.stream.guessed_rate or RATE) / self.stream.time_base
         is_h264 = self.stream.codec_context.name == "h264"
         for packet in self._packets():
-            skip = is_h264 and packet is not None and packet.pts is not None and packet.pts < targets[0]
+            skip = is_h264 and self.timed and packet is not None and packet.pts is not None
+            skip = skip and packet.pts < targets[0]
             if packet is not None and packet.dts is not None:
                 self._position = packet.dts
             for frame in self._decode(packet, skip):
-                if frame.pts is None:  # a bare stream: count, as if frames were evenly spaced
+                stamp = frame.pts if self.timed else round(self.decoded * pause)
+                if stamp is None:  # a bare stream
                     raise Restart(timed=False)
                 self.decoded += 1
-                if self._is_whole(frame) and frame.pts >= targets[0]:
-                    yield frame
+                if self._is_whole(frame) and stamp >= targets[0]:
+                    yield stamp, frame
 
     def _seeking_saves(self, target: int) -> bool:
         """Whether a key frame is expected between here and the target."""
@@ -222,7 +225,11 @@ class Decoder:
         while True:
             try:
                 # an empty packet would end decoding
-                yield from (packet for packet in self._container.demux(self.stream) if packet.size)
+                for packet in self._container.demux(self.stream):
+                    if packet.size:
+                        if packet.has_sidedata("encryption_info"):
+                            raise MediaError("encrypted: it can't be decoded without its key")
+                        yield packet
                 break
             except MemoryError:
                 raise
@@ -251,6 +258,9 @@ class Decoder:
             return []
 
     def _is_whole(self, frame: av.VideoFrame) -> bool:
+        matrix = display_matrix(frame)
+        if matrix is not None or frame.key_frame:  # H.264 states it once for all frames up to the next key
+            self.matrix = matrix
         if frame.is_corrupt:
             self._damage()
             self.corrupt += 1
@@ -265,7 +275,7 @@ class Decoder:
         stream = self.stream
         context = stream.codec_context
         if context is None:
-            raise MediaError("its video is in a codec that can't be decoded here")
+            raise MediaError(f"no decoder here for its codec, {codec_name(self._container, stream)}")
         check_size(context.width, context.height)
         for other in self._container.streams:
             if other is not stream:
@@ -274,87 +284,3 @@ class Decoder:
         context.thread_type = "AUTO" if threaded and threads > 1 else "NONE"
         context.options = {"max_pixels": str(MOST_PIXELS)}
         self._pixel_shape, self._coded_shape = stream.sample_aspect_ratio, context.sample_aspect_ratio
-
-
-def with_numbers(packets: Iterator[av.Packet | None]) -> Iterator[tuple[av.Packet | None, int | None]]:
-    """Each packet with how many frames are shown before its own; None for frames that aren't shown.
-
-    Reads LOOKAHEAD packets ahead. Raises Restart where times are missing or can't be told apart.
-    """
-    shown: list[int] = []  # times of all frames so far, sorted
-    waiting: deque[av.Packet] = deque()
-    highest = -1  # number that was given
-
-    def number(packet: av.Packet) -> int | None:
-        nonlocal highest
-        first = highest < 0
-        if packet.is_discard:
-            return None
-        position = bisect_left(shown, packet.pts)
-        if first and position:  # the first frames can't be decoded, and the decoder won't show them
-            raise Restart(numbered=False)
-        highest = max(highest, position)
-        return position
-
-    for count, packet in enumerate(packets):
-        if packet is None:
-            break
-        if packet.pts is None or (not count and not packet.is_keyframe):
-            raise Restart(numbered=False)
-        if not packet.is_discard:
-            position = bisect_left(shown, packet.pts)
-            if position <= highest or packet.pts in shown[position : position + 1]:
-                raise Restart(numbered=False)
-            shown.insert(position, packet.pts)
-        waiting.append(packet)
-        if len(waiting) > LOOKAHEAD:
-            yield waiting[0], number(waiting.popleft())
-    for packet in waiting:
-        yield packet, number(packet)
-    yield None, None
-
-
-def best_stream(container: InputContainer) -> VideoStream:
-    """The stream of moving pictures that ffmpeg takes: the default one, else the largest; a cover last.
-
-    Raises MediaError if there is none.
-    """
-
-    def rank(stream: VideoStream) -> tuple[bool, bool, int]:
-        still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
-        context = stream.codec_context
-        area = context.width * context.height if context is not None else 0
-        return not stream.disposition & still, bool(stream.disposition & Disposition.default), area
-
-    if not container.streams.video:
-        kinds = sorted({stream.type for stream in container.streams})
-        raise MediaError(f"no frame: it holds {', '.join(kinds)} only" if kinds else "no frame, nor anything")
-    return max(container.streams.video, key=rank)
-
-
-def _open(file) -> InputContainer:
-    options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
-    try:
-        return av.open(
-            file, "r", options={"max_pixels": str(MOST_PIXELS)}, container_options=options,
-            metadata_errors="replace", buffer_size=1 << 16,
-        )  # fmt: skip
-    except MemoryError:
-        raise
-    except av.ArgumentError:
-        reason = "by its content a list of other files, a subtitle or the like, not a video"
-        raise MediaError(reason) from None
-    except av.FFmpegError:
-        reason = "can't be opened as a video: damaged, cut short or something else by content"
-        raise MediaError(reason) from None
-    except OSError as error:
-        raise MediaError(f"{UNREADABLE} ({error.strerror})") from None
-
-
-def _tagged_duration(stream: VideoStream) -> float | None:
-    """The end of a stream as a tag of Matroska gives it, 00:00:02.002000000."""
-    try:
-        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    except ValueError:
-        return None

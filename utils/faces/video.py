@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.core.errors import MediaError
 from utils.faces.convert import Converter
-from utils.faces.decoder import MOST_THREADS, Decoder, Restart
+from utils.faces.decoder import MOST_THREADS, Decoder
 from utils.faces.media import (
     CROP_NAME,
     IMAGE_SUFFIXES,
@@ -22,6 +22,7 @@ from utils.faces.media import (
     find_media,
     is_picture,
 )
+from utils.faces.numbering import Restart
 from utils.faces.pictures import count_pictures, read_image, read_pictures
 from utils.faces.truncation import announced_size
 
@@ -125,7 +126,7 @@ class FrameReader:
                         for seconds, frame in decoder.frames_at(times):
                             times = [time for time in times if time > seconds]
                             self.decoded += 1
-                            yield seconds, converter(frame, decoder.pixel_shape)
+                            yield seconds, converter(frame, decoder.pixel_shape, decoder.matrix)
                     finally:
                         lost = decoder.failures + decoder.corrupt
                         self.warning = f"damaged: {lost} frames on the way can't be decoded" if lost else None
@@ -162,12 +163,12 @@ class FrameReader:
         converter, last = Converter(), -1
         for decoder, index, frame in self._decoded(lambda index: index % self.every == self.every - 1):
             last = index
-            yield index, converter(frame, decoder.pixel_shape)
+            yield index, converter(frame, decoder.pixel_shape, decoder.matrix)
         if last < 0:
             for decoder, index, frame in self._decoded(lambda index: True):  # noqa: B007
                 last = index
             if last >= 0:
-                yield last, converter(frame, decoder.pixel_shape)
+                yield last, converter(frame, decoder.pixel_shape, decoder.matrix)
 
     def _decoded(self, wanted: Callable[[int], bool]) -> Iterator[tuple[Decoder, int, av.VideoFrame]]:
         """The frames that are wanted; read anew, but none given twice, where an assumption was wrong."""

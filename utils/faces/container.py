@@ -1,0 +1,82 @@
+"""Opening a video file, safely: which formats are tried, and which of its streams is taken.
+
+The file is handed over open, and only formats that hold pictures themselves are tried: a list that names
+other files or addresses opens nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import BinaryIO
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from utils.core.errors import MediaError
+from utils.faces.media import MOST_PIXELS, UNREADABLE
+
+logging.getLogger("libav").setLevel(logging.CRITICAL + 1)  # what other threads decode meanwhile isn't told
+
+FORMATS = (
+    "mov mp4 matroska webm avi mpeg mpegts mpegtsraw mpegvideo m4v h261 h263 h264 hevc vvc obu av1 ivf flv "
+    "live_flv kux asf asf_o ogg mxf gxf dv nut rm wtv nsv nuv dhav vc1 mjpeg mjpeg_2000 yuv4mpegpipe swf amv"
+).split()
+
+
+def best_stream(container: InputContainer) -> VideoStream:
+    """The stream of moving pictures that ffmpeg takes: the default one, else the largest; a cover last.
+
+    Raises MediaError if there is none.
+    """
+
+    def rank(stream: VideoStream) -> tuple[bool, bool, int]:
+        still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+        context = stream.codec_context
+        area = context.width * context.height if context is not None else 0
+        return not stream.disposition & still, bool(stream.disposition & Disposition.default), area
+
+    if not container.streams.video:
+        kinds = sorted({stream.type for stream in container.streams})
+        raise MediaError(f"no frame: it holds {', '.join(kinds)} only" if kinds else "no frame, nor anything")
+    return max(container.streams.video, key=rank)
+
+
+def open_container(file: BinaryIO) -> InputContainer:
+    options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
+    try:
+        return av.open(
+            file, "r", options={"max_pixels": str(MOST_PIXELS)}, container_options=options,
+            metadata_errors="replace", buffer_size=1 << 16,
+        )  # fmt: skip
+    except MemoryError:
+        raise
+    except av.ArgumentError:
+        reason = "by its content a list of other files, a subtitle or the like, not a video"
+        raise MediaError(reason) from None
+    except av.FFmpegError:
+        reason = "can't be opened as a video: damaged, cut short or something else by content"
+        raise MediaError(reason) from None
+    except OSError as error:
+        raise MediaError(f"{UNREADABLE} ({error.strerror})") from None
+
+
+def codec_name(container: InputContainer, stream: VideoStream) -> str:
+    """What the file calls the codec of a stream without a decoder, such as "none (xyz1 / 0x317A7978)"."""
+    av.logging.set_level(av.logging.INFO)  # FFmpeg says it in its log only
+    try:
+        said = re.search(rf"Stream #0:{stream.index}\b.*?: Video: ([^,\n]+)", container.dumps_format())
+    finally:
+        av.logging.set_level(None)
+    return said[1] if said else "of a kind that isn't known"
+
+
+def tagged_duration(stream: VideoStream) -> float | None:
+    """The end of a stream as a tag of Matroska gives it, 00:00:02.002000000."""
+    try:
+        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return None
