@@ -142,7 +142,7 @@ def choose_files(
     if sample is None:
         return names, sorted(names.values()), missing
     order = read_sample(sample)
-    names, missing = apply_sample(names, order)
+    names, missing = apply_sample(names, order, inputs)
     if len(names) < len(files):
         print(f"{len(files) - len(names)} of {len(files)} file(s) left out: {sample} doesn't name them")
     for name, reason in missing.items():

@@ -15,14 +15,15 @@ def read(path, every=1):
     return [frame for _, frame in reader], reader
 
 
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory):
+    def setup(stream):
+        stream.options = {"g": "20", "bf": "3", "sc_threshold": "0"}
+
+    return write_clip(tmp_path_factory.mktemp("times") / "a.mp4", 200, setup=setup)
+
+
 class TestTimes:
-    @pytest.fixture(scope="class")
-    def long_clip(self, tmp_path_factory):
-        def setup(stream):
-            stream.options = {"g": "20", "bf": "3", "sc_threshold": "0"}
-
-        return write_clip(tmp_path_factory.mktemp("times") / "a.mp4", 200, setup=setup)
-
     @pytest.mark.parametrize(
         "times", [[0], [0.0, 0.04], [0.01, 3.33, 3.34, 7.96], [5.0], [1.23, 1.24, 6.5, 99.0]]
     )

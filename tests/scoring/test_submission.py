@@ -133,6 +133,13 @@ def test_a_sample_name_that_two_files_share_is_explained():
     assert list(missing) == ["x.mp4"] and "relative path" in missing["x.mp4"]
 
 
+def test_a_sample_name_of_a_file_of_another_kind_is_not_called_absent(tmp_path):
+    (tmp_path / "notes.doc").write_bytes(b"x")
+    _, missing = submission.apply_sample({}, ["notes.doc", "gone.mp4", "../x", "a\0b"], [tmp_path])
+    assert ".doc" in missing["notes.doc"] and "no such file" not in missing["notes.doc"]
+    assert all("no such file" in missing[name] for name in ("gone.mp4", "../x", "a\0b"))
+
+
 def test_a_long_table_shows_both_ends_and_the_count():
     results = [(f"{k:03}.mp4", Result(Path("x"), k / 1000, 25)) for k in range(120)]
     lines = table(results).splitlines()

@@ -72,8 +72,13 @@ def read_sample(path: Path, where: str = "") -> list[str]:
     return names
 
 
-def apply_sample(names: Mapping[Path, str], sample: Sequence[str]) -> tuple[dict[Path, str], dict[str, str]]:
-    """The files that the sample names, and {name: reason} for its names without a file."""
+def apply_sample(
+    names: Mapping[Path, str], sample: Sequence[str], inputs: Sequence[Path] = ()
+) -> tuple[dict[Path, str], dict[str, str]]:
+    """The files that the sample names, and {name: reason} for its names without a file.
+
+    inputs: the folders searched, in which a name may be that of a file which isn't judged.
+    """
     wanted = set(sample)
     chosen = {path: name for path, name in names.items() if name in wanted}
     sharing = Counter(path.name for path, name in names.items() if name != path.name)
@@ -81,6 +86,9 @@ def apply_sample(names: Mapping[Path, str], sample: Sequence[str]) -> tuple[dict
     for name in sample:
         if sharing[name] and name not in names.values():
             missing[name] = f"{sharing[name]} files have this name: the sample must give their relative paths"
+        elif "\0" not in name and any((folder / name).is_file() for folder in inputs):
+            suffix = Path(name).suffix
+            missing[name] = f"neither a video nor an image by its suffix, {suffix or 'none'}"
         else:
             missing[name] = "no such file in INPUT"
     for name in chosen.values():
