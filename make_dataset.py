@@ -16,10 +16,14 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from utils.core.console import run
+from utils.core.console import FilesBar, parse_mixed, rate_text, run
 from utils.core.errors import ConfigError, UserError
 from utils.core.files import try_folder
+
+if TYPE_CHECKING:
+    from utils.data.failures import Extracted
 
 ROOT = Path(__file__).resolve().parent
 SHOWN_FAILURES = 20
@@ -47,6 +51,7 @@ def positive(text: str) -> int:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        usage="%(prog)s [options] INPUT OUT_DIR [key=value ...]",
         description="Find the faces in videos and images and write them as aligned 320x320 crops.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -54,15 +59,20 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     positive.__name__ = "number (1 or more)"  # what argparse says it is
     workers = min(4, os.cpu_count() or 1)
     add = parser.add_argument
-    add("input", metavar="INPUT", type=Path, help="a video, an image, or a folder of them (recursive)")
-    add("out_dir", metavar="OUT_DIR", type=Path, help="for one file: its crops; for a folder: a folder each")
-    add("overrides", metavar="key=value", nargs="*", help=f"config keys: speed, {', '.join(DETECTOR_KEYS)}")
     add("--every", metavar="N", type=positive, default=1, help="frames N-1, 2N-1, ... (default 1: all)")
     add("--workers", metavar="N", type=positive, default=workers, help=f"writing threads (default {workers})")
     add("--config", metavar="CONF", type=Path, help="a submission config; its detector's keys are used")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default auto)")
     add("--only", metavar="SUFFIX", help="only files with this suffix, such as mp4, of a folder")
-    return parser.parse_intermixed_args(argv)
+    add("--verbose", action="store_true", help="all that decides on the crops, before the work")
+    args, paths, args.overrides = parse_mixed(parser, argv)
+    missing = [name for name in ("INPUT", "OUT_DIR")[len(paths) :]]
+    if missing:
+        parser.error(f"{' and '.join(missing)} missing")
+    if len(paths) > 2:
+        parser.error(f"one INPUT and one OUT_DIR are taken; what is {paths[2]}?")
+    args.input, args.out_dir = paths
+    return args
 
 
 def find_files(args: argparse.Namespace) -> list[Path]:
@@ -100,53 +110,58 @@ def read_config(args: argparse.Namespace):
             raise ConfigError(f"command line: {key} has no effect on make_dataset.py{hint}")
     config = load_config(args.config, SubmissionConfig, args.overrides)
     settings = [f"{key}={getattr(config, key)!r}" for key in DETECTOR_KEYS]
-    print(", ".join([f"every={args.every}", *settings]), flush=True)
+    if args.verbose:
+        print(", ".join([f"every={args.every}", *settings]), flush=True)
     return config
 
 
-class FilesBar:
-    """A bar on standard error, and a line for each file that fails or comes up short."""
+class ExtractionBar:
+    """A bar over the files, and a line for each that fails or comes up short."""
 
     def __init__(self, total: int):
-        from tqdm import tqdm
-
-        self.bar = tqdm(
-            total=total,
-            mininterval=0.5 if sys.stderr.isatty() else 20,
-            bar_format="{percentage:3.0f}% |{bar:24}| {n:.1f}/{total} files{postfix}"
-            " [{elapsed}, {remaining} left]",
-        )
+        self.bar = FilesBar(total)
         self.start = time.monotonic()
         self.told = [0, 0]
 
-    def __call__(self, done) -> None:
+    def __call__(self, done: Extracted) -> None:
         for at, (kind, lines) in enumerate((("error", done.failures), ("warning", done.warnings))):
             for path, reason in lines[self.told[at] :]:
-                self.bar.write(f"{kind}: {path}: {reason}", file=sys.stderr)
+                self.bar.say(f"{kind}: {path}: {reason}")
             self.told[at] = len(lines)
-        rate = done.frames / max(time.monotonic() - self.start, 1e-3)
-        self.bar.set_postfix_str(f"{done.crops} crops, {rate:.1f} frames/s", refresh=False)
-        self.bar.update(max(0, done.videos + len(done.failures) + done.part - self.bar.n))
-
-    def close(self) -> None:
-        self.bar.close()
+        rate = rate_text(done.frames / max(time.monotonic() - self.start, 1e-3))
+        whole = done.videos + len(done.failures)
+        self.bar.show(whole + done.part, f"{done.crops} crops, {rate} frames/s")
 
 
-def summarise(done, complete: int, seconds: float) -> None:
-    rate = done.frames / max(seconds, 1e-3)
+def summarise(done: Extracted, complete: int, seconds: float) -> None:
+    rate = rate_text(done.frames / max(seconds, 1e-3))
     print(f"{done.videos} done, {complete} skipped because complete, {len(done.failures)} failed")
     print(
-        f"{done.crops} crops of {done.frames} frames in {seconds:.1f} s ({rate:.1f} frames/s); "
+        f"{done.crops} crops of {done.frames} frames in {seconds:.1f} s ({rate} frames/s); "
         f"{len(done.faceless)} without a face, {len(done.warnings)} cut short"
     )
     for path, reason in done.failures[:SHOWN_FAILURES]:
         print(f"  failed: {path}: {reason}")
     if len(done.failures) > SHOWN_FAILURES:
-        print(f"  and {len(done.failures) - SHOWN_FAILURES} more; each is named above")
+        print(f"  and {len(done.failures) - SHOWN_FAILURES} more")
+
+
+def note_failures(args: argparse.Namespace, done: Extracted, begun: set[Path]) -> None:
+    """Of a folder: bring `failures.csv` in OUT_DIR up to date, and say where it is."""
+    from utils.data.failures import FACELESS, update_failures
+
+    if args.input.is_dir():
+        rows = [*done.failures, *((path, FACELESS) for path in done.faceless)]
+        rows = [(path.relative_to(args.input), reason) for path, reason in rows]
+        begun = {path.relative_to(args.input) for path in begun}
+        path, count = update_failures(args.out_dir, rows, begun)
+        if count:
+            print(f"{path}: {count} file(s) that failed or hold no face, and why")
 
 
 def extract(args: argparse.Namespace) -> int:
     from utils.data.crops import Settings, plan_jobs, split_jobs
+    from utils.data.failures import Extracted
 
     config = read_config(args)
     files = find_files(args)
@@ -159,6 +174,7 @@ def extract(args: argparse.Namespace) -> int:
     for path, reason in refused:
         print(f"error: {path}: {reason}", file=sys.stderr)
     if not jobs:
+        note_failures(args, Extracted(failures=refused), {path for path, _ in refused})
         print(f"nothing to do: {complete} complete, {len(refused)} refused")
         return 0 if complete else 1
 
@@ -170,17 +186,20 @@ def extract(args: argparse.Namespace) -> int:
 
     detector = detector_of(config, pick_device(args.device))
     cv2.setNumThreads(1)  # the pool of writers is the parallelism
+    weights, where = Path(config.detector_weights).name, f"{detector.device}, in {detector.precision}"
+    print(f"{config.detector} with {weights} on {where}; every {args.every}th frame", flush=True)
     extractor = Extractor(detector, settings, args.workers, config.batch_size)
-    progress = FilesBar(len(jobs))
+    progress = ExtractionBar(len(jobs))
     try:
         extractor.run(jobs, progress)
     except BaseException:  # Ctrl-C, the disk, memory: passed on, after what can be said of it here
-        progress.close()
+        progress.bar.close()
         done = f"{extractor.done.videos + complete} of {len(files)}"
         print(f"stopped: {done} are complete; the same command goes on from there", file=sys.stderr)
         raise
-    progress.close()
+    progress.bar.close()
     extractor.done.failures[:0] = refused
+    note_failures(args, extractor.done, {job.path for job in jobs} | {path for path, _ in refused})
     summarise(extractor.done, complete, time.monotonic() - progress.start)
     return 0 if extractor.done.videos or complete else 1
 

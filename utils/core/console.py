@@ -124,7 +124,7 @@ class FilesBar:
         """So many files are done now, the part of one that is being worked on included; never fewer."""
         if text:
             self.bar.set_postfix_str(text, refresh=False)
-        self.bar.update(max(0, done - self.bar.n))
+        self.bar.update(max(0, min(done, self.bar.total) - self.bar.n))
 
     def say(self, line: str) -> None:
         self.bar.write(line, file=sys.stderr)

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import cv2
 
 from utils.core.errors import UserError
 from utils.data.crops import Job, Settings, begin_folder, finish_folder, write_crop_file
+from utils.data.failures import Extracted
 from utils.faces.detector import Face
 from utils.faces.stream import Clip, Detector, FoundFace, face_stream, limits_for
 from utils.faces.video import FrameReader
@@ -32,19 +32,6 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE
 
 class OutputError(UserError):
     """The disk failed: nothing more can be written."""
-
-
-@dataclass
-class Extracted:
-    """What a run has done so far; failures and warnings are (file, reason)."""
-
-    videos: int = 0  # whose crops are complete now
-    faceless: list[Path] = field(default_factory=list)  # of them
-    frames: int = 0
-    crops: int = 0
-    part: float = 0.0  # of the video being worked on, 0..1
-    failures: list[tuple[Path, str]] = field(default_factory=list)
-    warnings: list[tuple[Path, str]] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -88,7 +75,8 @@ class Extractor:
                 for step in stream:
                     for clip, found in step.faces:
                         self._submit(clip.source, found, pool)
-                    self._count(step.searched)
+                    self._note_part([clip for clip in step.searched if clip not in step.ended])
+                    self.done.frames += len(step.searched)
                     for clip in step.ended:
                         clip.source.error = clip.source.error or clip.failure
                         clip.source.warning = clip.warning
@@ -113,9 +101,8 @@ class Extractor:
         if self._disk_error is not None:
             raise _output_error(self._disk_error)
 
-    def _count(self, searched: list[Clip]) -> None:
-        """Note how many frames were searched, and how far the last one's video is."""
-        self.done.frames += len(searched)
+    def _note_part(self, searched: list[Clip]) -> None:
+        """Note how far the video is of which a frame was searched last; none = it has ended."""
         self.done.part = 0.0
         if searched:
             announced = getattr(searched[-1].frames, "announced", 0)

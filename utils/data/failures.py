@@ -1,0 +1,56 @@
+"""What came of an extraction; `failures.csv`: which files failed or hold no face, and why."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from utils.core.files import write_whole
+
+NAME = "failures.csv"
+COLUMNS = ("file", "reason")
+FACELESS = "no face in it"
+
+
+@dataclass
+class Extracted:
+    """What a run has done so far; failures and warnings are (file, reason)."""
+
+    videos: int = 0  # whose crops are complete now
+    faceless: list[Path] = field(default_factory=list)  # of them
+    frames: int = 0
+    crops: int = 0
+    part: float = 0.0  # of the video being worked on, 0..1
+    failures: list[tuple[Path, str]] = field(default_factory=list)
+    warnings: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def update_failures(
+    out_dir: Path, rows: Iterable[tuple[Path, str]], begun: Iterable[Path]
+) -> tuple[Path, int]:
+    """Write (file, reason) rows, and keep those of an earlier run about files that this one hasn't begun.
+
+    Returns the table's path and how many rows it has; without any there is no such file. Raises OSError.
+    """
+    path, known = out_dir / NAME, {str(file) for file in begun}
+    table = [row for row in read_failures(path) if row[0] not in known]
+    table += [(str(file), reason) for file, reason in rows]
+    if not table:
+        path.unlink(missing_ok=True)
+        return path, 0
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *table])
+    write_whole(path, text.getvalue())
+    return path, len(table)
+
+
+def read_failures(path: Path) -> list[tuple[str, str]]:
+    """The rows of such a table; none where there is no table."""
+    try:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return [(row[0], row[1]) for row in csv.reader(file) if len(row) == len(COLUMNS)][1:]
+    except (OSError, csv.Error):
+        return []
