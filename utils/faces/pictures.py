@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 
 import cv2
@@ -24,6 +26,11 @@ FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "AVIF")
 MULTIPLE = frozenset({"PNG", "WEBP", "GIF", "AVIF", "TIFF"})
 BY_PILLOW = frozenset({"GIF", "AVIF"})  # OpenCV, which decodes the others, doesn't turn them
 NOT_AN_IMAGE = "can't be decoded as an image: damaged, cut short or something else by content"
+# What Pillow's readers raise for damaged data, of which they promise no kind.
+DAMAGED = (
+    OSError, ValueError, LookupError, TypeError, SyntaxError, EOFError, ArithmeticError, AttributeError,
+    RuntimeError, struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
 HEIC = "HEIC pictures can't be decoded here: convert it to JPEG or PNG"
 
 
@@ -79,9 +86,7 @@ def _header(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
         raise MediaError(f"too many pixels; at most {MOST_PIXELS // 10**6} million can be handled") from None
-    except MemoryError:
-        raise
-    except Exception:  # Pillow's readers raise many kinds for damaged data
+    except DAMAGED:
         raise MediaError(NOT_AN_IMAGE) from None
     try:
         check_size(*image.size)
@@ -96,9 +101,7 @@ def _count(image: Image.Image) -> int:
         return 1
     try:
         return max(getattr(image, "n_frames", 1), 1)
-    except MemoryError:
-        raise
-    except Exception:  # a damaged list of pages
+    except DAMAGED:  # the list of pages
         return 1
 
 
@@ -111,9 +114,9 @@ def _picture(image: Image.Image, number: int) -> np.ndarray:
         if turned.mode.startswith("I;16"):
             turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
         return np.ascontiguousarray(np.asarray(turned.convert("RGB"))[:, :, ::-1])
-    except (MemoryError, MediaError):
+    except MediaError:
         raise
-    except Exception as error:  # Pillow's readers raise many kinds for damaged data
+    except DAMAGED as error:
         if number == 0:
             raise MediaError(NOT_AN_IMAGE) from None
         raise MediaError(f"damaged from picture {number} on ({type(error).__name__})") from None
