@@ -5,10 +5,12 @@
     python tools/fill_tables.py --check         # write nothing; 1 if a table isn't that of its results
 
 A table stands between two comments. The first names columns, then rows, each as it is to be called, the file
-below external/results without its suffix, and the row's first cell there (left out: all rows of that table):
+below external/results without its suffix, where it holds several such tables the head of the right one's
+first column, and the row's first cell there (left out: all rows of that table):
 
     <!-- results: AUC, log loss
     faces of DFDC = val: plain
+    chosen = dev / reals called fake at 0.5: both
     = clips
     -->
     <!-- end -->
@@ -33,7 +35,7 @@ from utils.core.files import write_whole  # noqa: E402
 RESULTS = ROOT / "external" / "results"
 PAGES = [ROOT / "README.md", ROOT / "external/MODEL_CARD.md", *sorted(ROOT.glob("docs/*.md"))]
 PLACE = re.compile(r"(<!-- results: ([^\n]+)\n(.*?)\n?-->\n).*?(<!-- end -->)", re.S)
-Table = tuple[list[str], dict[str, list[str]]]  # headings but the first, first cell -> the other cells
+Table = tuple[str, list[str], dict[str, list[str]]]  # first heading, the others, first cell -> other cells
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -78,15 +80,16 @@ def filled(text: str, results: Path) -> str:
 def rows_of(row: str, columns: list[str], results: Path) -> list[str]:
     """The lines that a row of a comment stands for."""
     name, _, source = (part.strip() for part in row.partition("="))
-    file, _, cell = (part.strip() for part in source.partition(":"))
+    place, _, cell = (part.strip() for part in source.partition(":"))
+    file, _, head = (part.strip() for part in place.partition("/"))
     path = results / f"{file}.md"
     if not path.is_file():
         raise DataError(f"{path} is not there: no result for the row {row.strip()!r}")
-    for headings, rows in tables_in(path.read_text(encoding="utf-8")):
-        if set(columns) <= set(headings) and (not cell or cell in rows):
+    for first, headings, rows in tables_in(path.read_text(encoding="utf-8")):
+        if head in ("", first) and set(columns) <= set(headings) and (not cell or cell in rows):
             places = [headings.index(column) for column in columns]
             chosen = {name or cell: rows[cell]} if cell else rows
-            lines = [[first, *(cells[k] for k in places)] for first, cells in chosen.items()]
+            lines = [[called, *(cells[k] for k in places)] for called, cells in chosen.items()]
             return [f"| {' | '.join(line)} |" for line in lines]
     raise DataError(f"{path}: no table with columns {', '.join(columns)} and row {cell or '(any)'}")
 
@@ -97,7 +100,7 @@ def tables_in(text: str) -> list[Table]:
     for block in re.findall(r"(?:^\|.*\n?)+", text, re.M):
         rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in block.splitlines()]
         if len(rows) > 2:
-            tables.append((rows[0][1:], {row[0]: row[1:] for row in rows[2:]}))
+            tables.append((rows[0][0], rows[0][1:], {row[0]: row[1:] for row in rows[2:]}))
     return tables
 
 

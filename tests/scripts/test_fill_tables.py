@@ -14,6 +14,10 @@ RESULT = """    python evaluate.py faces --output external/results/val
 | plain | 0.9000 | 0.3000 |
 | JPEG, quality 50 | 0.8000 | 0.4000 |
 
+| reals called fake | AUC | log loss |
+|---|---|---|
+| plain | 4% | none |
+
 | clip | truth |
 |---|---|
 | a.mp4 | real |
@@ -41,6 +45,11 @@ def test_a_row_is_taken_by_its_first_cell_and_called_as_the_page_says(results):
 def test_without_a_cell_the_whole_table_is_taken(results):
     text = filled(PAGE.format(rows="= val"), results)
     assert rows_of(text)[2:] == ["| plain | 0.3000 |", "| JPEG, quality 50 | 0.4000 |"]
+
+
+def test_of_tables_with_the_same_columns_one_is_taken_by_its_first_heading(results):
+    text = filled(PAGE.format(rows="x = val / reals called fake: plain"), results)
+    assert rows_of(text)[2:] == ["| x | none |"]
 
 
 @pytest.mark.parametrize("row, named", [("x = absent: plain", "absent.md"), ("x = val: gone", "gone")])
