@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SKIPPED = {".git", ".venv", "demo", "output", "__pycache__", ".pytest_cache", ".ruff_cache"}
 TEXT_SUFFIXES = {".py", ".md", ".txt", ".toml", ".sh", ".cfg", ".yml", ".yaml", ".csv", ".json", ""}
 SCRIPTS = [path for folder in (".", "tools", "benchmarks") for path in sorted((ROOT / folder).glob("*.py"))]
-SCRIPTS = [path for path in SCRIPTS if "def main(" in path.read_text(encoding="utf-8")]
+SCRIPTS = [path for path in SCRIPTS if "__main__" in path.read_text(encoding="utf-8")]
 
 # import name -> name of the package, where they differ
 PACKAGES = {
