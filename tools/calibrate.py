@@ -103,7 +103,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
         calibration.apply(layer, change)
         note = network.note.then(change, len(labels), fitted_on)
         stated = network.metadata | dict(text.split("=", 1) for text in arguments.state)
-        stated[calibration.METADATA_KEY] = note.to_metadata()
+        stated[calibration.CALIBRATION_KEY] = note.to_metadata()
         save_weights(network.net, network.output, stated)
         print(f"{network.output}: logit * {note.scale:.4f} + {note.offset:.4f}")
     return 0
@@ -133,7 +133,7 @@ def opened(arguments: argparse.Namespace) -> list[Network]:
         net = build_network(network)
         metadata = load_weights(net, member.path)
         try:
-            note = calibration.Note.read(metadata.get(calibration.METADATA_KEY))
+            note = calibration.Note.read(metadata.get(calibration.CALIBRATION_KEY))
             preprocess = preprocess_of(network, metadata)
         except WeightsError as error:
             raise WeightsError(f"{member.path}: {error}") from None

@@ -69,7 +69,7 @@ def export(checkpoint_path: Path, output: Path) -> dict[str, str]:
 
 def stated(checkpoint: dict) -> dict[str, str]:
     """What a checkpoint says of its weights; KeyError, WeightsError or the like for a damaged one."""
-    from utils.weights.preprocess import METADATA_KEY, Preprocess
+    from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
 
     config = checkpoint["config"]
     preprocess = Preprocess.of_training(config).to_metadata()
@@ -77,7 +77,7 @@ def stated(checkpoint: dict) -> dict[str, str]:
     trained, validated = "+".join(config["train_sets"]), config["valid_set"]
     metadata = {
         "network": checkpoint["arch"],
-        METADATA_KEY: preprocess,
+        PREPROCESS_KEY: preprocess,
         "data": f"{Path(config['data_list']).name}: trained on {trained}, validated on {validated}",
         "epoch": str(checkpoint["epoch"]),
         "seed": str(config["seed"]),

@@ -39,7 +39,7 @@ def write(weights: Path, output: Path, saturation: float) -> int:
     from utils.core.errors import WeightsError
     from utils.core.files import check_output
     from utils.weights.checkpoint import describe_weights, read_state_dict, save_state_dict
-    from utils.weights.colour import METADATA_KEY, muted
+    from utils.weights.colour import SATURATION_KEY, muted
     from utils.weights.networks import NETWORK_NAMES
     from utils.weights.preprocess import preprocess_of
 
@@ -50,11 +50,11 @@ def write(weights: Path, output: Path, saturation: float) -> int:
         raise WeightsError(f"{weights}: its metadata names no network (export_weights.py does)")
     try:
         state = muted(state, preprocess_of(network, metadata), saturation)
-        left = saturation * float(metadata.get(METADATA_KEY, 1))  # of what an earlier call had left
+        left = saturation * float(metadata.get(SATURATION_KEY, 1))  # of what an earlier call had left
     except (WeightsError, ValueError) as error:
         raise WeightsError(f"{weights}: {error}") from None
     metadata.pop("validation", None)  # figures of other weights
-    metadata[METADATA_KEY] = f"{left:.4g}"
+    metadata[SATURATION_KEY] = f"{left:.4g}"
     save_state_dict(state, output, metadata)
     print(describe_weights(output, metadata))
     return 0

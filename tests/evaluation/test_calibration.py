@@ -17,7 +17,7 @@ from utils.evaluation.measures import labelled_faces, spread
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import build_ensemble
 from utils.weights.checkpoint import read_state_dict, save_state_dict, save_weights
-from utils.weights.preprocess import METADATA_KEY
+from utils.weights.preprocess import PREPROCESS_KEY
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -189,7 +189,7 @@ def test_the_tool_writes_weights_that_score_as_fitted(data, tmp_path, capsys):
     logit = calibration.logits_of_fake(net.last_linear, inputs)
     found = fitted(net.last_linear, inputs, faces.labels)
     named = tmp_path / "named.safetensors"
-    save_weights(net, named, {"network": "xception", METADATA_KEY: SMALL.to_metadata(), "seed": "7"})
+    save_weights(net, named, {"network": "xception", PREPROCESS_KEY: SMALL.to_metadata(), "seed": "7"})
     assert tool().main([str(named), *arguments, "--batch-size", "5", "--state", "licence=yours = mine"]) == 0
     out, warned = capsys.readouterr()
     before, after = (float(part.split(" log loss ")[1].split(",")[0]) for part in out.splitlines()[1:3])
@@ -198,7 +198,7 @@ def test_the_tool_writes_weights_that_score_as_fitted(data, tmp_path, capsys):
     written = tmp_path / "named-calibrated.safetensors"
     _, metadata = read_state_dict(written)
     assert metadata["licence"] == "yours = mine" and metadata["seed"] == "7"
-    assert metadata[METADATA_KEY] == SMALL.to_metadata()
+    assert metadata[PREPROCESS_KEY] == SMALL.to_metadata()
     once = calibration.Note.read(metadata["calibrated"])
     twice = tmp_path / "twice.safetensors"
     assert tool().main([str(written), *arguments, "--output", str(twice)]) == 0
@@ -217,9 +217,9 @@ def test_errors_are_one_line(data, tmp_path, capsys):
     plain = str(write_weights(tmp_path / "plain.safetensors"))
     state, _ = read_state_dict(plain)
     noted, odd = (str(tmp_path / name) for name in ("noted.safetensors", "odd.safetensors"))
-    metadata = {"network": "xception", METADATA_KEY: SMALL.to_metadata()}
+    metadata = {"network": "xception", PREPROCESS_KEY: SMALL.to_metadata()}
     save_state_dict(state, noted, metadata | {"calibrated": "by hand"})
-    save_state_dict(state, odd, metadata | {METADATA_KEY: "{"})
+    save_state_dict(state, odd, metadata | {PREPROCESS_KEY: "{"})
     common = ["--list", str(data / "dfdc.json"), "valid", "--faces", str(data / "faces")]
     for weights, said in (
         ("no.safetensors", "no such weights file"),

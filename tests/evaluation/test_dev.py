@@ -15,7 +15,7 @@ from utils.evaluation.measures import half_of, labelled_faces
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.verdict import limits_for
 from utils.weights.checkpoint import read_metadata, save_weights
-from utils.weights.preprocess import METADATA_KEY
+from utils.weights.preprocess import PREPROCESS_KEY
 
 
 def part(group: str, is_fake: bool, owners) -> Part:
@@ -128,7 +128,7 @@ def weights(path, seed: int, **metadata):
     import torch
 
     torch.manual_seed(seed)
-    save_weights(xception(num_classes=2), path, {METADATA_KEY: SMALL.to_metadata(), **metadata})
+    save_weights(xception(num_classes=2), path, {PREPROCESS_KEY: SMALL.to_metadata(), **metadata})
     return path
 
 

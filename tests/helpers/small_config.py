@@ -7,7 +7,7 @@ from fill import fill
 
 from models import xception
 from utils.weights.checkpoint import save_weights
-from utils.weights.preprocess import METADATA_KEY, Preprocess
+from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
 
 SMALL = Preprocess(96, (0.5,) * 3, (0.5,) * 3)
 
@@ -18,7 +18,7 @@ def write_weights(path: Path, sign: float = 1.0) -> Path:
     with torch.no_grad():
         net.last_linear.weight *= sign
         net.last_linear.bias *= sign
-    save_weights(net, path, {METADATA_KEY: SMALL.to_metadata()})
+    save_weights(net, path, {PREPROCESS_KEY: SMALL.to_metadata()})
     return path
 
 

@@ -12,7 +12,7 @@ from utils.scoring.config import SubmissionConfig
 from utils.scoring.scorer import BUNDLED, score
 from utils.training.config import WSDANConfig
 from utils.weights.checkpoint import read_state_dict
-from utils.weights.preprocess import METADATA_KEY, Preprocess
+from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
 from utils.weights.table import check, read_entries
 
 
@@ -33,7 +33,7 @@ def test_every_bundled_file_is_here_and_is_the_one_in_the_table(config):
 def test_the_file_says_what_the_network_expects_of_a_face(config):
     for _, path, _ in config.ensemble:
         _, metadata = read_state_dict(path)
-        preprocess = Preprocess.from_metadata(metadata[METADATA_KEY])
+        preprocess = Preprocess.from_metadata(metadata[PREPROCESS_KEY])
         assert 224 <= preprocess.size <= 256 and preprocess.window is not None
 
 
@@ -45,7 +45,7 @@ def test_the_bundled_wsdan_is_trained_on_what_its_start_expects():
     """The network of wsdan-conf/bundled.py begins with the bundled Xception, so it must see the same."""
     training = load_config(ROOT / "wsdan-conf/bundled.py", WSDANConfig)
     _, metadata = read_state_dict(training.pretrained)
-    assert training.preprocess == Preprocess.from_metadata(metadata[METADATA_KEY])
+    assert training.preprocess == Preprocess.from_metadata(metadata[PREPROCESS_KEY])
     assert (training.augmentation, training.self_blended, training.ema) == ("robust", 0.25, 0.998)
 
 

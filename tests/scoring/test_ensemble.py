@@ -14,7 +14,7 @@ from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import Ensemble, Member, build_ensemble
 from utils.weights.checkpoint import save_checkpoint, save_weights
 from utils.weights.networks import build_network
-from utils.weights.preprocess import METADATA_KEY, PUBLISHED, Preprocess
+from utils.weights.preprocess import PREPROCESS_KEY, PUBLISHED, Preprocess
 from utils.weights.runtime import OnnxNet
 
 PLAIN = Preprocess(320, (0.0,) * 3, (1.0,) * 3)  # pixels / 255
@@ -92,7 +92,7 @@ def test_a_training_checkpoint_is_fed_as_it_was_trained_and_a_foreign_one_as_the
     config = {"image_size": [96, 96], "mean": [0.4] * 3, "std": [0.3] * 3, "window": [60, 70, 260, 270]}
     checkpoint = {"arch": "xception", "config": config, "state_dict": net.state_dict()}
     save_checkpoint(checkpoint, tmp_path / "best.pth")
-    metadata = {METADATA_KEY: Preprocess(96, (0.4,) * 3, (0.3,) * 3, (60, 70, 260, 270)).to_metadata()}
+    metadata = {PREPROCESS_KEY: Preprocess(96, (0.4,) * 3, (0.3,) * 3, (60, 70, 260, 270)).to_metadata()}
     save_weights(net, tmp_path / "exported.safetensors", metadata, dtype=torch.float32)
     save_checkpoint({"state_dict": net.state_dict()}, tmp_path / "foreign.pth")
     members, answers, images = {}, {}, np.random.default_rng(0).integers(0, 256, (2, 320, 320, 3), np.uint8)

@@ -39,7 +39,7 @@ def test_limits_are_read_from_every_file_of_the_ensemble(tmp_path):
         ensemble = []
         for number, limits in enumerate(stated):
             path = tmp_path / f"{number}.safetensors"
-            save_weights(net, path, {} if limits is None else {verdict.METADATA_KEY: limits.to_metadata()})
+            save_weights(net, path, {} if limits is None else {verdict.VERDICT_KEY: limits.to_metadata()})
             ensemble.append(("xception", str(path), 1 / len(stated)))
         return limits_for(SubmissionConfig(ensemble=ensemble))
 
@@ -55,7 +55,7 @@ def test_limits_are_read_from_every_file_of_the_ensemble(tmp_path):
 def test_limits_that_are_none_are_an_error(change):
     text = json.dumps(json.loads(LIMITS.to_metadata()) | change)
     for wrong in (text, "", "[]"):
-        with pytest.raises(WeightsError, match=verdict.METADATA_KEY):
+        with pytest.raises(WeightsError, match=verdict.VERDICT_KEY):
             Limits.from_metadata(wrong)
 
 

@@ -70,7 +70,7 @@ def test_verdicts_lie_beside_and_stay_with_resume(main, tmp_path, weights, clip,
     net = xception(num_classes=2)
     metadata = load_weights(net, weights)
     limits = limits_from(np.linspace(0, 1, 99), np.linspace(0, 1, 99), "real faces", "fakes")
-    stated = metadata | {verdict.METADATA_KEY: limits.to_metadata()}
+    stated = metadata | {verdict.VERDICT_KEY: limits.to_metadata()}
     save_weights(net, tmp_path / "stated.safetensors", stated)
     keys = {"frame_stride": 5, "face_limit": 5}
     config = write_config(tmp_path / "stated.py", tmp_path / "stated.safetensors", **keys)

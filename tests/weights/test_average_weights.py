@@ -14,7 +14,7 @@ from scripts import load_script
 from models import xception
 from utils.weights.averaging import averaged_files
 from utils.weights.checkpoint import read_state_dict, save_state_dict, save_weights
-from utils.weights.preprocess import METADATA_KEY, Preprocess
+from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
 
 
 def run_tool(*arguments) -> subprocess.CompletedProcess:
@@ -38,7 +38,7 @@ def test_shares_count_and_the_first_ones_metadata_is_kept(tmp_path):
 
 
 def test_the_script_writes_a_network_between_the_two(tmp_path):
-    metadata = {"network": "xception", METADATA_KEY: Preprocess(96, (0.5,) * 3, (0.5,) * 3).to_metadata()}
+    metadata = {"network": "xception", PREPROCESS_KEY: Preprocess(96, (0.5,) * 3, (0.5,) * 3).to_metadata()}
     nets = [fill(xception(num_classes=2), gain) for gain in (1.0, 1.1)]
     paths = [tmp_path / f"{number}.safetensors" for number in range(2)]
     for net, path in zip(nets, paths, strict=True):
@@ -48,7 +48,7 @@ def test_the_script_writes_a_network_between_the_two(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "mean of: 0.5 0.safetensors, 0.5 1.safetensors" in done.stdout
     state, stated = read_state_dict(output)
-    assert stated[METADATA_KEY] == metadata[METADATA_KEY]
+    assert stated[PREPROCESS_KEY] == metadata[PREPROCESS_KEY]
     wanted = sum(net.state_dict()["block5.rep.1.pointwise.weight"] for net in nets) / 2
     np.testing.assert_allclose(state["block5.rep.1.pointwise.weight"].float(), wanted, rtol=2e-3, atol=1e-6)
 

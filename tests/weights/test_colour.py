@@ -12,7 +12,7 @@ from models import WSDAN, xception
 from utils.core.errors import WeightsError
 from utils.weights.checkpoint import load_weights, read_state_dict, save_weights
 from utils.weights.colour import LUMA, mixing, muted
-from utils.weights.preprocess import METADATA_KEY, Preprocess
+from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
 
 ROOT = Path(__file__).resolve().parents[2]
 ALIKE = Preprocess(96, (0.5,) * 3, (0.5,) * 3)
@@ -61,7 +61,7 @@ def test_what_the_first_convolution_can_not_hold_is_refused():
 def test_the_tool_writes_weights_that_load_and_say_what_is_left(tmp_path, capsys):
     net = fill(xception(num_classes=2))
     weights, output = tmp_path / "w.safetensors", tmp_path / "muted.safetensors"
-    metadata = {"network": "xception", METADATA_KEY: ALIKE.to_metadata(), "validation": "{}"}
+    metadata = {"network": "xception", PREPROCESS_KEY: ALIKE.to_metadata(), "validation": "{}"}
     save_weights(net, weights, metadata)
     assert tool()([str(weights), str(output), "--saturation", "0.5"]) == 0
     assert "saturation: 0.5" in capsys.readouterr().out

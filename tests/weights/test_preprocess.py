@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from utils.core.errors import DataError, WeightsError
-from utils.weights.preprocess import METADATA_KEY, PUBLISHED, Preprocess, preprocess_of
+from utils.weights.preprocess import PREPROCESS_KEY, PUBLISHED, Preprocess, preprocess_of
 
 WINDOWED = Preprocess(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), (60, 70, 260, 270))
 
@@ -76,7 +76,7 @@ def test_a_window_needs_an_aligned_face():
 @pytest.mark.parametrize("preprocess", [*PUBLISHED.values(), WINDOWED])
 def test_metadata_round_trip(preprocess):
     assert Preprocess.from_metadata(preprocess.to_metadata()) == preprocess
-    assert preprocess_of("xception", {METADATA_KEY: preprocess.to_metadata()}) == preprocess
+    assert preprocess_of("xception", {PREPROCESS_KEY: preprocess.to_metadata()}) == preprocess
     assert preprocess_of("xception", {}) == PUBLISHED["xception"]
 
 

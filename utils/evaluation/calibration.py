@@ -25,7 +25,7 @@ from utils.core.errors import DataError, WeightsError
 FAKE = 1
 MOST_SCALE = 10.0  # faces that the network tells apart without an error would have an infinite one
 LEAST_FACES, FEW_FACES = 20, 200  # of each class: below the first it is refused, below the second warned
-METADATA_KEY = "calibrated"  # under which a weights file holds its note
+CALIBRATION_KEY = "calibrated"  # under which a weights file holds its note
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Note:
             numbers = float(entries["scale"]), float(entries["offset"])
             return cls(*numbers, int(entries["times"]), int(entries["faces"]), str(entries["fitted_on"]))
         except (KeyError, TypeError, ValueError):
-            reason = f"its metadata's note {METADATA_KEY!r} is none of calibrate.py: {text[:80]!r}"
+            reason = f"its metadata's note {CALIBRATION_KEY!r} is none of calibrate.py: {text[:80]!r}"
             raise WeightsError(f"{reason}; start from the weights as they were exported") from None
 
     def then(self, calibration: Calibration, faces: int, fitted_on: str) -> Note:

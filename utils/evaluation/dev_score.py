@@ -23,11 +23,10 @@ from utils.core.errors import ConfigError, DataError, WeightsError
 from utils.evaluation.dev_set import CLIPS, ELSEWHERE, PLAIN, SWAPS, SWAPS_ELSEWHERE, Part
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import NOT_FINITE, build_ensemble, mean_of, to_logits, to_probabilities
-from utils.scoring.verdict import METADATA_KEY as VERDICT_KEY
-from utils.scoring.verdict import Limits, limits_from
+from utils.scoring.verdict import VERDICT_KEY, Limits, limits_from
 from utils.weights.checkpoint import read_state_dict, save_state_dict
 from utils.weights.networks import NETWORK_NAMES
-from utils.weights.preprocess import METADATA_KEY
+from utils.weights.preprocess import PREPROCESS_KEY
 
 ALLOWED = 0.08  # of a group's reals may be called fake
 PRICE = 2.0  # of what is above
@@ -81,7 +80,7 @@ def read_members(text: str) -> list[Member]:
 def content_of(path: Path) -> str:
     """16 hex digits of a file's tensors, network and preprocessing, whatever else its metadata says."""
     state, metadata = read_state_dict(path)
-    digest = hashlib.sha256(json.dumps([metadata.get("network"), metadata.get(METADATA_KEY)]).encode())
+    digest = hashlib.sha256(json.dumps([metadata.get("network"), metadata.get(PREPROCESS_KEY)]).encode())
     for name in sorted(state):
         digest.update(name.encode() + state[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

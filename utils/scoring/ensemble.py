@@ -24,7 +24,7 @@ from utils.core.errors import ConfigError, WeightsError
 from utils.scoring.config import SubmissionConfig
 from utils.weights.checkpoint import load_weights
 from utils.weights.networks import build_network
-from utils.weights.preprocess import METADATA_KEY, Preprocess, preprocess_of
+from utils.weights.preprocess import PREPROCESS_KEY, Preprocess, preprocess_of
 from utils.weights.runtime import OnnxNet, check_device, fold_batch_norms
 
 PUBLISHED_FILES = ("xception-hg-2.pth", "ckpt_x.pth", "ckpt_e.pth")
@@ -178,6 +178,6 @@ def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu")
         if onnx:
             net = OnnxNet(net, torch.zeros(1, 3, preprocess.size, preprocess.size))
         date = metadata.get("date") or date_of(weights)
-        members.append(Member(net, preprocess, weight, Path(weights).name, date, METADATA_KEY in metadata))
+        members.append(Member(net, preprocess, weight, Path(weights).name, date, PREPROCESS_KEY in metadata))
     precision = "fp32" if onnx else config.precision
     return Ensemble(members, device, precision, config.flip, config.attention_crop, config.combine)

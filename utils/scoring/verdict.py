@@ -19,7 +19,7 @@ from utils.scoring.aggregate import Result
 from utils.scoring.config import SubmissionConfig
 from utils.weights.checkpoint import read_metadata
 
-METADATA_KEY = "verdict"
+VERDICT_KEY = "verdict"
 REAL, OPEN, FAKE = "likely real", "can't tell", "likely fake"
 LEAST_EYES = 25.0  # pixels between the eyes, in the frame; below, an enlarged face has no detail to judge by
 FEW_FACES = 5  # of a video: below, one blurred frame decides
@@ -72,7 +72,7 @@ class Limits:
             return limits
         except (KeyError, TypeError, ValueError):
             raise WeightsError(
-                f"the metadata entry {METADATA_KEY!r} can't be understood: {text[:80]!r}"
+                f"the metadata entry {VERDICT_KEY!r} can't be understood: {text[:80]!r}"
             ) from None
 
 
@@ -89,7 +89,7 @@ def limits_for(config: SubmissionConfig) -> Limits | None:
     WeightsError for a file or an entry of no use.
     """
     files = [read_metadata(path, "ensemble") for _, path, _ in config.ensemble]
-    stated = {metadata.get(METADATA_KEY) for metadata in files}
+    stated = {metadata.get(VERDICT_KEY) for metadata in files}
     if len(stated) != 1 or None in stated:
         return None
     return Limits.from_metadata(stated.pop())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from utils.core.errors import WeightsError
 from utils.weights.checkpoint import read_state_dict
-from utils.weights.preprocess import METADATA_KEY
+from utils.weights.preprocess import PREPROCESS_KEY
 
 
 def entries_of(state: dict[str, Tensor]) -> dict[str, tuple[torch.Size, bool]]:
@@ -32,7 +32,7 @@ def averaged_files(parts: Sequence[tuple[Path, float]]) -> tuple[dict[str, Tenso
     mean: dict[str, Tensor] = {}
     for path, share in parts:
         state, stated = read_state_dict(path)
-        for key in ("network", METADATA_KEY):
+        for key in ("network", PREPROCESS_KEY):
             if stated.get(key) != metadata.get(key):
                 raise WeightsError(f"{path}: its {key} isn't that of {first}")
         if entries_of(state) != entries_of(wanted):
@@ -45,6 +45,6 @@ def averaged_files(parts: Sequence[tuple[Path, float]]) -> tuple[dict[str, Tenso
             else:
                 mean.setdefault(name, value)
     # Epoch, validation, calibration: true of the parts alone.
-    metadata = {key: metadata[key] for key in ("network", METADATA_KEY, "data") if key in metadata}
+    metadata = {key: metadata[key] for key in ("network", PREPROCESS_KEY, "data") if key in metadata}
     metadata["mean of"] = ", ".join(f"{share:g} {path.name}" for path, share in parts)
     return mean, metadata

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from utils.core.errors import WeightsError
 from utils.core.files import write_whole
-from utils.weights.preprocess import METADATA_KEY, Preprocess
+from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
 
 WRAPPER_PREFIXES = ("module.", "model.")
 TRAINING_KEYS = {"image_size", "mean", "std", "window"}  # of our config, and what preprocessing follows from
@@ -189,7 +189,7 @@ def _stated(checkpoint: Mapping[str, Any], path: Path) -> dict[str, str]:
         preprocess = Preprocess.of_training(config).to_metadata()
     except (WeightsError, TypeError, ValueError, LookupError):
         raise WeightsError(f"{path}: its config or figures are damaged: no network can be fed so") from None
-    return {METADATA_KEY: preprocess}
+    return {PREPROCESS_KEY: preprocess}
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

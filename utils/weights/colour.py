@@ -17,7 +17,7 @@ from utils.core.errors import WeightsError
 from utils.weights.preprocess import Preprocess
 
 LUMA = (0.299, 0.587, 0.114)  # of R, G, B; BT.601
-METADATA_KEY = "saturation"  # under which a weights file says what share of the colour is left
+SATURATION_KEY = "saturation"  # under which a weights file says what share of the colour is left
 
 
 def mixing(saturation: float) -> Tensor:

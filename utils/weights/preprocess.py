@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # configs need the numbers here, not torch
 
 FACE_SIZE = 320  # side of an aligned face, in pixels
 SMALLEST, LARGEST = 71, 2048  # sides of a network's input: Xception needs 71 pixels
-METADATA_KEY = "preprocess"
+PREPROCESS_KEY = "preprocess"
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Preprocess:
                 raise ValueError
             return value
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            raise WeightsError(f"the metadata entry {METADATA_KEY!r} can't be understood: {text!r}") from None
+            raise WeightsError(f"its metadata's {PREPROCESS_KEY!r} can't be understood: {text!r}") from None
 
     def _is_usable(self) -> bool:
         """Whether a network could be fed by it; a weights file may say anything."""
@@ -136,6 +136,6 @@ PUBLISHED = {
 
 def preprocess_of(network: str, metadata: Mapping[str, str]) -> Preprocess:
     """What these weights expect: their own metadata where they state it, else the published value."""
-    if METADATA_KEY in metadata:
-        return Preprocess.from_metadata(metadata[METADATA_KEY])
+    if PREPROCESS_KEY in metadata:
+        return Preprocess.from_metadata(metadata[PREPROCESS_KEY])
     return PUBLISHED[network]
