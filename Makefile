@@ -41,9 +41,9 @@ endif
 # headless one, of the same version, is laid over it last. With CPU=1 torch comes first and then stays as it is.
 $(STAMP): $(REQUIREMENTS) | same-python
 	@command -v $(PYTHON) >/dev/null || { \
-	  echo "error: $(PYTHON) is not on PATH; install Python 3.10 or newer, or run: make setup PYTHON=/path/to/python3" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1), but 3.10 or newer is needed; run: make setup PYTHON=python3.12" >&2; exit 1; }
+	  echo "error: $(PYTHON) is not on PATH; install Python 3.11 or newer, or run: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1), but 3.11 or newer is needed; run: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "error: $(PYTHON) has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 ifeq ($(CPU),)

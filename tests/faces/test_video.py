@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import struct
+import zlib
 
 import av
 import cv2
@@ -205,6 +206,12 @@ class TestDamagedVideos:
     def test_nothing_is_chattered(self, early_index_clip, tmp_path, capfd):
         data = early_index_clip.read_bytes()
         bad = {"cut.mp4": data[:200_000], "text.mp4": b"text" * 99, "bad.jpg": b"\xff\xd8\xff"}
+        picture = cv2.imencode(".jpg", np.full((64, 64, 3), 99, np.uint8))[1].tobytes()
+        bad["broken.jpg"] = picture[:300] + b"\xff\xd9" + picture[300:]
+        profiled = cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes()
+        profile = b"iCCPa\0\0a"
+        chunk = b"\0\0\0\4" + profile + zlib.crc32(profile).to_bytes(4, "big")
+        bad["profile.png"] = profiled[:33] + chunk + profiled[33:]
         for name, content in bad.items():
             (tmp_path / name).write_bytes(content)
             try:

@@ -3,9 +3,10 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from utils.evaluation.sample_clips import package_file
-from utils.faces.video import FrameReader
+from utils.faces.video import FrameReader, read_image
 
 EVERY = 10
 PACKAGED = [
@@ -51,6 +52,18 @@ def test_shared_clips(shared, name):
     if not (shared / name).is_file():
         pytest.skip(f"{name} is absent")
     check(shared / name)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "1", "I;16"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp"])
+def test_images(face, tmp_path, mode, suffix):
+    if (mode, suffix) in {("P", "jpg"), ("RGBA", "jpg"), ("I;16", "jpg"), ("I;16", "bmp"), ("I;16", "webp")}:
+        pytest.skip("the format has no such images")
+    path, image = tmp_path / f"a.{suffix}", Image.fromarray(face[:211, :317])
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257 - 1)
+    (image if mode == "I;16" else image.convert(mode)).save(path)
+    np.testing.assert_array_equal(read_image(path), cv2.imread(str(path), cv2.IMREAD_COLOR))
 
 
 def test_pixels_that_are_not_square_are_the_only_difference():

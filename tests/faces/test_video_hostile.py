@@ -5,11 +5,10 @@ import subprocess
 import sys
 import zlib
 
-import cv2
 import numpy as np
 import pytest
 from clips import picture, write_clip
-from PIL import Image
+from PIL import Image, ImageFile
 
 from utils.core.config import ROOT
 from utils.core.errors import MediaError
@@ -63,7 +62,7 @@ class TestHostile:
         data = zlib.compress(bytes((side + 7) // 8 + 1) * 64)
         image = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
         (tmp_path / "bomb.png").write_bytes(image)
-        monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+        monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("decoded"))
         with pytest.raises(MediaError, match=f"{MOST_PIXELS // 10**6} million"):
             read(tmp_path / "bomb.png")
 

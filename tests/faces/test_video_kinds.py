@@ -230,6 +230,14 @@ class TestDamage:
         assert 10 < len(frames) < 90
         assert f"{len(frames)} of" in reader.warning and "truncated" in reader.warning
 
+    @pytest.mark.parametrize(("name", "codec", "format"), [("a.flv", "flv", None), ("a.wmv", "wmv2", "asf")])
+    def test_a_header_that_states_a_length(self, tmp_path, name, codec, format):
+        whole = write_clip(tmp_path / name, 100, codec, format)
+        assert read(whole)[1].warning is None
+        whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        frames, reader = read(whole)
+        assert 10 < len(frames) < 80 and "truncated" in reader.warning
+
     def test_a_fragmented_clip_is_whole(self, tmp_path):
         path = write_clip(tmp_path / "a.mp4", 30, movflags="frag_keyframe+empty_moov")
         frames, reader = read(path)

@@ -21,6 +21,7 @@ from utils.faces.media import MOST_PIXELS, UNREADABLE, VIDEO_SUFFIXES, check_siz
 from utils.faces.numbering import Restart, with_numbers
 
 INDEXED = ("mov", "matroska", "avi")
+LENGTH_FIRST = ("flv", "live_flv")
 COUNTED = ("mov", "matroska")  # in these every packet has the time at which its frame is shown
 MOST_ERRORS = 1000  # of reading; a file on which it goes on and on is given up
 RATE = 25  # frames a second, where a stream doesn't say
@@ -64,6 +65,7 @@ class Decoder:
             raise
         self.threaded = threaded and threads > 1
         self.seeking, self.timed = seeking and timed, timed
+        self._shown = 0  # end of the frame shown last
         self.matrix: tuple[int, int, int, int] | None = None
         self._position = self.stream.start_time or 0  # decoding time of the packet read last
         self.numbered = numbered and self._container.format.name.startswith(COUNTED)
@@ -98,6 +100,16 @@ class Decoder:
         start = float((stream.start_time or 0) * stream.time_base)
         # Matroska's length counts from zero, wherever its first frame stands
         return end - start if end is not None and 0 < start < end else end
+
+    def ends_early(self) -> bool:
+        """Whether frames end well before the length in the header, in formats without an index at the end.
+
+        Theirs is the length of the longest stream, so it may be that only the sound went on.
+        """
+        if not self._container.format.name.startswith(LENGTH_FIRST) or not self.duration:
+            return False
+        shown = float((self._shown - (self.stream.start_time or 0)) * self.stream.time_base)
+        return shown < 0.8 * self.duration
 
     def key_times(self) -> list[float]:
         """Seconds from the first frame to each key frame that the file's index names, sorted; maybe none.
@@ -258,6 +270,7 @@ class Decoder:
             return []
 
     def _is_whole(self, frame: av.VideoFrame) -> bool:
+        self._shown = max(self._shown, (frame.pts or 0) + frame.duration)
         matrix = display_matrix(frame)
         if matrix is not None or frame.key_frame:  # H.264 states it once for all frames up to the next key
             self.matrix = matrix

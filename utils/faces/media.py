@@ -12,10 +12,10 @@ from typing import BinaryIO
 from utils.core.errors import MediaError, UserError
 
 # Files in a folder are chosen by suffix; what they are is then found out by their content.
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .3gp .3g2 .f4v .mkv .webm .avi .mpg .mpeg .vob .ts .mts .m2ts .flv .wmv .asf .ogv".split()
-)
-IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jfif .png .apng .bmp .webp .gif .tif .tiff .avif .heic .heif".split())
+_VIDEOS = "mp4 m4v mov 3gp 3g2 f4v mkv webm avi mpg mpeg vob ts mts m2ts flv wmv asf ogv mxf"
+_IMAGES = "jpg jpeg jfif png apng bmp webp gif tif tiff avif heic heif"
+VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in _VIDEOS.split())
+IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _IMAGES.split())
 MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 
 LONGEST_SIDE = 32766  # pixels; the limit of OpenCV's warp

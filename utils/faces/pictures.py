@@ -1,4 +1,7 @@
-"""Still images and animations as BGR frames; their sizes are read before anything is decoded."""
+"""Still images and animations as BGR frames; their sizes are read before anything is decoded.
+
+Pillow decodes JPEG, PNG, BMP and WebP to the same bits as OpenCV does, and prints nothing of damaged ones.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,12 @@ import warnings
 import zlib
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
 from utils.core.errors import MediaError
 from utils.faces.media import MOST_PIXELS, UNREADABLE, check_size, open_media
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 # `check_size` is stricter than Pillow's own limit.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
@@ -24,7 +25,6 @@ FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "AVIF")
 # In these several pictures are shown one after the other, or are pages. (A phone's JPEG may hold a second
 # picture too, of depth or of the same scene.)
 MULTIPLE = frozenset({"PNG", "WEBP", "GIF", "AVIF", "TIFF"})
-BY_PILLOW = frozenset({"GIF", "AVIF"})  # OpenCV, which decodes the others, doesn't turn them
 NOT_AN_IMAGE = "can't be decoded as an image: damaged, cut short or something else by content"
 # What Pillow's readers raise for damaged data, of which they promise no kind.
 DAMAGED = (
@@ -39,11 +39,8 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
     Raises MediaError with the reason.
     """
-    data = _read(path)
-    with _header(data) as image:
-        if image.format in BY_PILLOW or (image.format in MULTIPLE and _count(image) > 1):
-            return _picture(image, 0)
-    return _decode_still(data)
+    with _header(_read(path)) as image:
+        return _picture(image, 0)
 
 
 def read_pictures(path: str | os.PathLike) -> Iterator[tuple[float, np.ndarray]]:
@@ -51,14 +48,9 @@ def read_pictures(path: str | os.PathLike) -> Iterator[tuple[float, np.ndarray]]
 
     Raises MediaError with the reason, also after some pictures.
     """
-    data = _read(path)
-    with _header(data) as image:
-        count = _count(image)
-        if count == 1:
-            yield 0.0, _picture(image, 0) if image.format in BY_PILLOW else _decode_still(data)
-            return
+    with _header(_read(path)) as image:
         seconds = 0.0
-        for number in range(count):
+        for number in range(_count(image)):
             picture = _picture(image, number)
             yield seconds, picture
             seconds += float(image.info.get("duration") or 0) / 1000
@@ -108,7 +100,8 @@ def _count(image: Image.Image) -> int:
 def _picture(image: Image.Image, number: int) -> np.ndarray:
     """One picture of an animation or a page, turned as its EXIF says, (H, W, 3) uint8 BGR."""
     try:
-        image.seek(number)
+        if number:
+            image.seek(number)
         check_size(*image.size)  # pages differ
         turned = ImageOps.exif_transpose(image)
         if turned.mode.startswith("I;16"):
@@ -120,16 +113,3 @@ def _picture(image: Image.Image, number: int) -> np.ndarray:
         if number == 0:
             raise MediaError(NOT_AN_IMAGE) from None
         raise MediaError(f"damaged from picture {number} on ({type(error).__name__})") from None
-
-
-def _decode_still(data: bytes) -> np.ndarray:
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        if error.code == cv2.Error.StsNoMem:  # not the image's fault
-            raise
-        raise MediaError(f"can't be decoded ({' '.join((error.err or str(error)).split())[:120]})") from None
-    if image is None:
-        raise MediaError(NOT_AN_IMAGE)
-    check_size(image.shape[1], image.shape[0])
-    return image

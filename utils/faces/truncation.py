@@ -6,11 +6,12 @@ import os
 from typing import BinaryIO
 
 BOXES = frozenset(b"ftyp moov mdat free skip wide moof mfra sidx styp uuid pnot meta".split())
+ASF, ASF_PROPERTIES = b"\x30\x26\xb2\x75", bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 def announced_size(path: str | os.PathLike) -> int | None:
-    """How many bytes the file holds by its own account: mp4 and mov, avi, mkv and webm; else None.
+    """How many bytes the file holds by its own account: mp4 and mov, avi, mkv and webm, wmv; else None.
 
     Less than there are is no damage: anything may stand behind. Raises OSError.
     """
@@ -18,6 +19,8 @@ def announced_size(path: str | os.PathLike) -> int | None:
         start = file.read(12)
         if start[:4] == EBML:
             return _size_of_matroska(file)
+        if start[:4] == ASF:
+            return _size_of_asf(start + file.read(4096))
         if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
             return int.from_bytes(start[4:8], "little") + 8
         return _size_of_boxes(file) if start[4:8] in BOXES else None
@@ -38,6 +41,12 @@ def _size_of_boxes(file: BinaryIO) -> int:
             return length
         end += size
     return end
+
+
+def _size_of_asf(header: bytes) -> int | None:
+    """As the properties of the file state it, None = a stream."""
+    at = header.find(ASF_PROPERTIES) + 40  # behind its name, its length and the file's own name
+    return int.from_bytes(header[at : at + 8], "little") or None if at >= 40 else None
 
 
 def _size_of_matroska(file: BinaryIO) -> int | None:

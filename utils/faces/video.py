@@ -191,9 +191,11 @@ class FrameReader:
                 ways |= restart.assumption
 
     def _truncation(self, decoder: Decoder) -> str | None:
-        if self.readable_share == 1:
-            return None
-        return f"truncated or damaged: {self._count(decoder)}"
+        if self.readable_share < 1:
+            return f"truncated or damaged: {self._count(decoder)}"
+        if decoder.ends_early():
+            return f"maybe truncated: {self._count(decoder)}"
+        return None
 
     def _damage(self, decoder: Decoder) -> str | None:
         if not decoder.failures and not decoder.corrupt:
