@@ -1,7 +1,4 @@
-"""One open video: its best stream, decoded frame by frame, each with its number or its time.
-
-FFmpeg through PyAV.
-"""
+"""One open video: its best stream, decoded by FFmpeg frame by frame, each with its number or its time."""
 
 from __future__ import annotations
 
@@ -242,6 +239,8 @@ class Decoder:
                         if packet.has_sidedata("encryption_info"):
                             raise MediaError("encrypted: it can't be decoded without its key")
                         yield packet
+                break
+            except IndexError:  # PyAV's, at the end of a file in which streams turned up on the way
                 break
             except MemoryError:
                 raise

@@ -12,13 +12,16 @@ import warnings
 import zlib
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
 from utils.core.errors import MediaError
 from utils.faces.media import MOST_PIXELS, UNREADABLE, check_size, open_media
 
-# `check_size` is stricter than Pillow's own limit.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+# What Pillow says of damaged data is no help to a user, and `check_size` is stricter than its own limit.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "AVIF")
@@ -39,7 +42,10 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
     Raises MediaError with the reason.
     """
-    with _header(_read(path)) as image:
+    data = _read(path)
+    with _header(data) as image:
+        if image.format == "TIFF":
+            return _decode_tiff(data)
         return _picture(image, 0)
 
 
@@ -48,10 +54,12 @@ def read_pictures(path: str | os.PathLike) -> Iterator[tuple[float, np.ndarray]]
 
     Raises MediaError with the reason, also after some pictures.
     """
-    with _header(_read(path)) as image:
-        seconds = 0.0
-        for number in range(_count(image)):
-            picture = _picture(image, number)
+    data = _read(path)
+    with _header(data) as image:
+        seconds, count = 0.0, _count(image)
+        for number in range(count):
+            one = image.format == "TIFF" and count == 1
+            picture = _decode_tiff(data) if one else _picture(image, number)
             yield seconds, picture
             seconds += float(image.info.get("duration") or 0) / 1000
 
@@ -85,6 +93,20 @@ def _header(data: bytes) -> Image.Image:
     except MediaError:
         image.close()
         raise
+    return image
+
+
+def _decode_tiff(data: bytes) -> np.ndarray:
+    """The first page, of 16 bits, too; quietly, which Pillow isn't of damaged ones."""
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:  # not the image's fault
+            raise
+        image = None
+    if image is None:
+        raise MediaError(NOT_AN_IMAGE)
+    check_size(image.shape[1], image.shape[0])
     return image
 
 

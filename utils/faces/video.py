@@ -205,4 +205,5 @@ class FrameReader:
 
     def _count(self, decoder: Decoder) -> str:
         counted = "" if decoder.stream.frames else "about "
-        return f"{decoder.decoded - decoder.corrupt} of {counted}{self.announced} frames could be decoded"
+        total = f" of {counted}{self.announced}" if self.announced else ""
+        return f"{decoder.decoded - decoder.corrupt}{total} frames could be decoded"
