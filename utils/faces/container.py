@@ -51,12 +51,10 @@ def open_container(file: BinaryIO) -> InputContainer:
             file, "r", options={"max_pixels": str(MOST_PIXELS)}, container_options=options,
             metadata_errors="replace", buffer_size=1 << 16,
         )  # fmt: skip
-    except MemoryError:
-        raise
     except av.ArgumentError:
         reason = "by its content a list of other files, a subtitle or the like, not a video"
         raise MediaError(reason) from None
-    except av.FFmpegError:
+    except av.FFmpegError:  # lack of memory, too: a damaged header asks for any amount
         reason = "can't be opened as a video: damaged, cut short or something else by content"
         raise MediaError(reason) from None
     except OSError as error:

@@ -242,9 +242,7 @@ class Decoder:
                 break
             except IndexError:  # PyAV's, at the end of a file in which streams turned up on the way
                 break
-            except MemoryError:
-                raise
-            except av.FFmpegError:
+            except av.FFmpegError:  # lack of memory, too: damaged tables ask for any amount
                 errors += 1
                 self._damage()
                 if errors > MOST_ERRORS:
