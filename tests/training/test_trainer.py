@@ -1,7 +1,10 @@
 """The engine: stopped runs go on as if unbroken, two processes train as one, bad data stops."""
 
+import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +14,7 @@ from processes import run_processes
 from training_runs import NoNormNet, TinyNet, assert_equal, config, log_of, script
 
 from utils.core.errors import DataError
+from utils.data import batches
 from utils.data.datasets import FaceDataset
 from utils.training import engine
 from utils.training import run as runs
@@ -64,6 +68,17 @@ def test_stopped_while_validating_goes_on_with_validating(data, tmp_path, tiny, 
     whole, resumed = (load_checkpoint(tmp_path / name / "best.pth") for name in ("whole", "broken"))
     assert_equal(whole["state_dict"], resumed["state_dict"])
     assert whole["metrics"] == resumed["metrics"]
+
+
+def test_stopped_while_no_crop_can_be_read_is_saved(data, tmp_path, tiny, monkeypatch):
+    """A loading process hangs, as on a disk that is gone; the first SIGTERM is heeded all the same."""
+    monkeypatch.setattr(batches, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
+    monkeypatch.setattr(FaceDataset, "__getitem__", lambda self, key: time.sleep(1000))
+    threading.Timer(2, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    assert script.train(config(data, tmp_path, num_workers=1)) == 128 + signal.SIGTERM
+    assert load_checkpoint(tmp_path / "last.pth")["epoch"] == 0
+    assert not multiprocessing.active_children()
 
 
 def test_a_disk_that_fails_at_an_epoch_s_end_loses_neither_best_nor_a_row(data, tmp_path, tiny, monkeypatch):
