@@ -55,6 +55,13 @@ def test_a_fake_of_a_fake_goes_with_the_first_original(tmp_path):
     assert {row[2] for row in rows(table)} == {"a"}
 
 
+def test_names_in_a_table_lose_a_video_s_suffix(tmp_path):
+    """As in shared/cases: 16_labels_with_suffix.csv."""
+    lines = ("name,is_fake,original", "aaa.mp4,0,", "bbb.MOV,1,aaa.mp4", "c.d,0,")
+    table = write(tmp_path / "t.csv", "\n".join(lines))
+    assert rows(table) == [("aaa", 0, "aaa", ""), ("bbb", 1, "aaa", ""), ("c.d", 0, "c.d", "")]
+
+
 def test_an_original_that_is_named_like_a_file_stays_itself(tmp_path):
     table = write(tmp_path / "t.csv", "name,is_fake,original\nf,1,a.mp4\na.mp4,0,\na.avi,0,\n")
     assert rows(table)[0] == ("f", 1, "a.mp4", "")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from utils.core.errors import MediaError
+from utils.data.labels import read_labels
 from utils.faces.align import align_face
 from utils.faces.detector import build_detector
 from utils.faces.tracker import Track
@@ -156,3 +157,9 @@ def test_15_all_pictures_of_an_animation(cases):
     frames, reader = all_of(cases / "15_animated.webp")
     assert list(frames) == [0, 1] and reader.announced == 2
     assert frames[0].max() == 0 and frames[1].mean() > 50
+
+
+def test_16_names_with_a_suffix_are_those_of_folders(cases):
+    table = read_labels([cases / "16_labels_with_suffix.csv"])
+    assert list(table["name"]) == ["aaa", "bbb", "ccc", "ddd"]
+    assert list(table["original"]) == ["aaa", "aaa", "ccc", "ccc"]

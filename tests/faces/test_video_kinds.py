@@ -147,6 +147,30 @@ class TestShapes:
         assert {frame.shape for frame in frames} == {(size[1], size[0], 3)}
         assert np.flatnonzero(corners(frames[0])).tolist() == [0]
 
+    @pytest.mark.parametrize("codec", ["libvpx-vp9", "libx264"])
+    def test_a_shape_that_changes_on_the_way(self, tmp_path, codec):
+        sizes, path = [(64, 48), (48, 64), (96, 48)], tmp_path / "a.mkv"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=RATE)
+            stream.width, stream.height, stream.pix_fmt = *sizes[0], "yuv420p"
+            for part, (width, height) in enumerate(sizes):
+                encoder = av.CodecContext.create(codec, "w")
+                encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+                encoder.time_base, encoder.framerate = Fraction(1, RATE), Fraction(RATE)
+                packets = []
+                for number in range(6):
+                    image = av.VideoFrame.from_ndarray(picture(number, width, height), format="bgr24")
+                    image = image.reformat(format="yuv420p")
+                    image.pts, image.time_base = number, encoder.time_base
+                    packets += encoder.encode(image)
+                for packet in packets + encoder.encode(None):
+                    packet.pts, packet.dts = packet.pts + 6 * part, packet.dts + 6 * part
+                    packet.time_base, packet.stream = Fraction(1, RATE), stream
+                    container.mux(packet)
+        frames, reader = read(path)
+        assert [frame.shape[1::-1] for frame in frames] == [size for size in sizes for _ in range(6)]
+        assert all(np.flatnonzero(corners(frame)).tolist() == [0] for frame in frames)
+
     def test_display_size(self):
         assert display_size(720, 576, Fraction(16, 11)) == (1047, 576)
         assert display_size(720, 480, Fraction(8, 9)) == (720, 540)
