@@ -26,9 +26,9 @@ def read_labels(paths: Sequence[str | Path]) -> pd.DataFrame:
     """All labels as one table: name, is_fake (0 or 1), original, set_name ("" = not given), where it is from.
 
     A path is a table, a metadata.json, or a folder that is searched for metadata.json files. Names lose a
-    video's suffix, as folders of crops do, those in a table unless two differ by it alone. The original of a real video is itself, unless one
-    is given; that of a fake of a fake is the first one's. The set `valid` is called `val`. DataError names
-    the place of what is missing, unknown or there twice.
+    video's suffix, as folders of crops do, those in a table unless two differ by it alone. The original of a
+    real video is itself, unless one is given; that of a fake of a fake is the first one's. The set `valid` is
+    called `val`. DataError names the place of what is missing, unknown or there twice.
     """
     files = [file for path in paths for file in _label_files(Path(path))]
     tables = [_read_metadata(file) if file.suffix.lower() == ".json" else _read_table(file) for file in files]
