@@ -184,7 +184,7 @@ def clips(arguments: argparse.Namespace) -> tuple[str, dict]:
             name = clip.name
             rows[name], labels[name] = {}, clip.label
             for variant in variants:
-                frames = clips.variant_frames(clip.path, variant, config)
+                frames = clips.VariantFrames(clip.path, variant, config)
                 try:
                     found = clips.face_scores(frames, detector, ensemble, config.face_limit)
                 except MediaError as error:

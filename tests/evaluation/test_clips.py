@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ SMALL = SubmissionConfig(frame_stride=30, face_limit=2)
 
 def pictures(path, variant):
     """The frames of a variant of a clip, at the stride of SMALL."""
-    indices, frames = zip(*clips.variant_frames(path, variant, SMALL), strict=True)
+    indices, frames = zip(*clips.VariantFrames(path, variant, SMALL), strict=True)
     assert indices[0] == SMALL.frame_stride - 1
     return frames
 
@@ -47,6 +48,16 @@ def test_variants_change_each_frame_and_nothing_but_it(clip, variant):
         assert 0.2 < difference < 12 and abs(changed.mean() - frame.mean()) < 4
         red_minus_blue = [(image[..., 2].astype(int) - image[..., 0]).mean() for image in (changed, frame)]
         assert red_minus_blue[0] == pytest.approx(red_minus_blue[1], abs=4)
+
+
+@pytest.mark.parametrize("variant", ["half size", "h264 32"])
+def test_variants_are_of_the_frames_that_the_config_has_judged(clip, variant):
+    """Spread over the clip's 80 frames, where by stride the first 60 would do."""
+    config = SubmissionConfig(frame_stride=10, face_limit=2, frames="spread")
+    frames = clips.VariantFrames(clip, variant, config)
+    numbers = [index for index, _ in islice(frames, 2)]
+    assert numbers == [0, 1] and frames.far == {0}
+    assert frames._frames.seconds_of(1) > 1.5
 
 
 def test_the_greater_rate_factor_loses_more(clip):

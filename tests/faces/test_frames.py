@@ -62,6 +62,7 @@ def watch(frames, has_face=lambda frame: True, limit=25):
 
 def test_a_plan_is_sorted_and_spread_evenly_where_all_may_be_decoded():
     np.testing.assert_allclose(plan(10, [0], 5, 2), [1, 3, 5, 7, 9])
+    np.testing.assert_allclose(plan(10, [0], 2, 0.4), [2.5, 7.5])  # a short one may, whatever it costs
     np.testing.assert_allclose(plan(100, [], 5, 0.4), [10, 30, 50, 70, 90])  # where key frames are is unknown
 
 

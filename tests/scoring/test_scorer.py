@@ -103,7 +103,9 @@ def test_score_of_real_clips_names_and_other_weights(tmp_path, clip, no_face_cli
     shutil.copy(clip, tmp_path / "a" / "x.mp4")
     shutil.copy(no_face_clip, tmp_path / "b" / "x.mp4")
     table = score([tmp_path, clip, os.path.relpath(clip)], config, device="cpu")  # one file twice
-    assert table.columns.tolist() == ["filename", "label", "faces", "reason", "path"]
+    assert table.columns.tolist()[:5] == ["filename", "label", "faces", "reason", "path"]
+    assert table.people.tolist() == [1, 0, 1] and np.isnan(table["last"][1])
+    assert 0 < table["first"][0] < table["last"][0] < table.duration[0] < 5
     assert table.filename.tolist() == ["a/x.mp4", "b/x.mp4", clip.name]
     assert table.faces.tolist() == [2, 0, 2]
     assert table.label[1] == 0.5 and "no face" in table.reason[1]

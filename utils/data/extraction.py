@@ -67,8 +67,10 @@ class Extractor:
         A video that fails is noted and the rest goes on. Raises OutputError if the disk fails; what is
         complete by then stays.
         """
-        clips = (Clip(FrameReader(job.path, self.settings.every), _Video(job)) for job in jobs)
         limits = replace(limits_for(self.detector.device, self.batch_size), clips=CLIPS_AHEAD)
+        clips = (
+            Clip(FrameReader(job.path, self.settings.every, limits.threads), _Video(job)) for job in jobs
+        )
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="writer")
         try:
             with closing(face_stream(clips, self.detector, limits=limits)) as stream:

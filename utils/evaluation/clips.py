@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -24,11 +24,13 @@ from utils.augment.effects import darken, shrink
 from utils.core.config import ROOT
 from utils.core.errors import DataError, MediaError, WeightsError
 from utils.evaluation.sample_clips import REAL_CLIPS, frame_rate, package_file, write_video
+from utils.faces.frames import SpreadFrames, StrideFrames
 from utils.faces.prefetch import Frames
 from utils.faces.stream import Clip, Detector, face_stream
 from utils.faces.video import FrameReader
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import NOT_FINITE, Ensemble, to_logits, to_probabilities
+from utils.scoring.scorer import frames_of
 
 LABELS = "labels.csv"
 
@@ -141,23 +143,37 @@ def clip_faces(frames: Frames, detector: Detector, limit: int) -> list[np.ndarra
     return crops
 
 
-def variant_frames(path: Path, variant: str, config: SubmissionConfig) -> Iterator[tuple[int, Frame]]:
+class VariantFrames:
     """The frames that the config looks at, with their numbers, of one variant of a clip.
 
-    Raises MediaError, DataError.
+    Iterating raises MediaError, DataError.
     """
-    if variant in CHANGES:
-        for index, frame in FrameReader(path, every=config.frame_stride):
-            yield index, CHANGES[variant](frame)
-        return
-    start = (frame for _, frame in islice(FrameReader(path), config.frame_stride * config.face_limit))
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "clip.mp4")
-        if variant in H264:
-            write_h264(start, copy, H264[variant])
-        else:
-            write_video(start, copy, frame_rate(path))
-        yield from FrameReader(copy, every=config.frame_stride)
+
+    def __init__(self, path: Path, variant: str, config: SubmissionConfig):
+        self.path, self.variant, self.config = path, variant, config
+        self._frames: StrideFrames | SpreadFrames = frames_of(path, config)
+
+    @property
+    def far(self) -> Set[int]:
+        """Numbers of the frames that the ones before say little of."""
+        return self._frames.far
+
+    def __iter__(self) -> Iterator[tuple[int, Frame]]:
+        if self.variant in CHANGES:
+            for index, frame in self._frames:
+                yield index, CHANGES[self.variant](frame)
+            return
+        # by stride no more of the clip than may be looked at if each frame holds a face
+        most = None if self.config.frames == "spread" else self.config.frame_stride * self.config.face_limit
+        start = (frame for _, frame in islice(FrameReader(self.path), most))
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder, "clip.mp4")
+            if self.variant in H264:
+                write_h264(start, copy, H264[self.variant])
+            else:
+                write_video(start, copy, frame_rate(self.path))
+            self._frames = frames_of(copy, self.config)
+            yield from self._frames
 
 
 def write_h264(frames: Iterable[Frame], path: Path, rate_factor: int) -> None:

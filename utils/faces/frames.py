@@ -140,12 +140,12 @@ class SpreadFrames:
 def plan(length: float, key_times: Sequence[float], count: int, step: float) -> list[float]:
     """`count` sorted times, in seconds, spread over a clip of so many seconds.
 
-    They are the middles of equal parts. Where `step` seconds for each time are about all of the clip, it is
-    decoded as a whole. Else those between two key frames are moved towards the first of them, so far that no
+    They are the middles of equal parts. Where the clip is short, or `step` seconds for each time are about all
+    of it, it is decoded as a whole. Else those between two key frames are moved towards the first of them, so far that no
     more than that is decoded. key_times: sorted seconds at which key frames are; none known = none moved.
     """
     middles = [(number + 0.5) * length / count for number in range(count)]
-    if length <= MUCH * count * step or not key_times:
+    if length <= max(MUCH * count * step, LONGEST_HOLE) or not key_times:
         return middles
     times: list[float] = []
     for at, group in groupby(middles, key=lambda time: bisect_right(key_times, time) - 1):

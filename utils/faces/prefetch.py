@@ -27,7 +27,8 @@ class Limits:
     of all frames that wait, beyond which only the oldest clip is read on; those of one clip that are asked
     for at once are fewer if they exceed it. clips: how many may be begun from the oldest that hasn't ended
     on. across: batches are whole, and of one (height, width), across clips. Else a batch is of one clip, so
-    that what is found depends, to the last bit, on that clip alone.
+    that what is found depends, to the last bit, on that clip alone. threads: of each decoder; None = as its
+    reader likes.
     """
 
     decoders: int = 1
@@ -35,6 +36,7 @@ class Limits:
     pixels: int = 8 * 1080 * 1920
     clips: int = 16
     across: bool = False
+    threads: int | None = None
 
 
 def limits_for(device: torch.device | str, frames: int = Limits.frames) -> Limits:
@@ -43,8 +45,10 @@ def limits_for(device: torch.device | str, frames: int = Limits.frames) -> Limit
     if torch.device(device).type == "cpu":
         return Limits(frames=frames)
     # A GPU detects faster than one thread decodes, and takes little longer for a batch than for a frame.
-    decoders = min(8, max(2, (os.cpu_count() or 1) // 2))
-    return Limits(decoders, frames, pixels=32 * 1080 * 1920, clips=32, across=True)
+    cores = len(os.sched_getaffinity(0))
+    decoders = min(8, max(2, cores // 2))
+    threads = max(1, cores // decoders)
+    return Limits(decoders, frames, 32 * 1080 * 1920, clips=32, across=True, threads=threads)
 
 
 @dataclass(eq=False)

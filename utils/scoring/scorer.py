@@ -34,6 +34,7 @@ from utils.scoring.submission import name_files
 if TYPE_CHECKING:
     import pandas as pd
 
+COLUMNS = ["filename", "label", "faces", "reason", "path", "first", "last", "duration", "people"]
 BUNDLED = ROOT / "submission-conf" / "bundled.py"
 
 
@@ -108,8 +109,8 @@ def score_media(
     is the mean over its faces; one that can't be judged gets 0.5 and a reason, and never an exception.
     progress: told after each batch of frames how many files are done, the part of one included.
     """
-    clips = (Clip(frames_of(path, config), path) for path in files)
     limits = limits_for(detector.device, config.batch_size)
+    clips = (Clip(frames_of(path, config, limits.threads), path) for path in files)
     batches, done = _Batches(ensemble, config.batch_size), 0
     with closing(face_stream(clips, detector, config.face_limit, limits)) as stream:
         for step in stream:
@@ -120,9 +121,11 @@ def score_media(
     yield from batches.rest()
 
 
-def frames_of(path: Path, config: SubmissionConfig) -> StrideFrames | SpreadFrames:
-    """The frames of a file that the config has judged."""
-    reader = FrameReader(path, config.frame_stride)
+def frames_of(
+    path: Path, config: SubmissionConfig, threads: int | None = None
+) -> StrideFrames | SpreadFrames:
+    """The frames of a file that the config has judged; threads: of the decoder, None = as it likes."""
+    reader = FrameReader(path, config.frame_stride, threads)
     return SpreadFrames(reader, config.face_limit) if config.frames == "spread" else StrideFrames(reader)
 
 
@@ -157,8 +160,10 @@ def score(
 
     Returns a row a file, in the order of `paths`: filename (base name; relative path where two share it),
     label (probability in [0, 1] of being fake, 0.5 if it couldn't be judged), faces (how many were
-    scored), reason (why it couldn't be judged, else ""), path. A truncated video is judged on what
-    decodes, with a Python warning. Raises UserError: nothing to judge, config or weights of no use.
+    scored), reason (why it couldn't be judged, else ""), path, first, last (seconds at which the first and
+    the last of the faces are seen), duration (of the clip; NaN = unknown), people (seen at once; the one with
+    the largest face is judged). A truncated video, judged on what decodes, and one of several people give a
+    Python warning. Raises UserError: nothing to judge, config or weights of no use.
     """
     import pandas as pd  # here: best-submission.py needs none, and it takes half a second to import
 
@@ -174,11 +179,11 @@ def score(
     detector, ensemble = build(config, device)
     rows = []
     for result in score_media(files, detector, ensemble, config):
-        if result.warning:
-            warnings.warn(f"{result.path}: {result.warning}", stacklevel=2)
-        label, path = result.probability, str(result.path)
-        rows.append((names[result.path], label, result.faces, result.reason, path))
-    return pd.DataFrame(rows, columns=["filename", "label", "faces", "reason", "path"])
+        for said in filter(None, (result.warning, result.remark)):
+            warnings.warn(f"{result.path}: {said}", stacklevel=2)
+        known = result.probability, result.faces, result.reason, str(result.path)
+        rows.append((names[result.path], *known, result.first, result.last, result.duration, result.people))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def files_in(paths: Iterable[Path]) -> tuple[dict[Path, Path], int]:
@@ -208,5 +213,6 @@ def check_files(config: SubmissionConfig) -> None:
 
 def build(config: SubmissionConfig, device: str = "auto") -> tuple[Detector, Ensemble]:
     """The detector and classifiers that a config names, on one device. Raises ConfigError, WeightsError."""
+    check_files(config)
     where = pick_device(device)
     return detector_of(config, where), build_ensemble(config, where)
