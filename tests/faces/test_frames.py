@@ -5,7 +5,7 @@ import pytest
 from readers import EveryFrame
 
 from utils.core.errors import MediaError
-from utils.faces.frames import SpreadFrames, StrideFrames, plan
+from utils.faces.frames import SpreadFrames, StrideFrames, nearest, plan
 from utils.faces.stream import Clip, face_stream
 
 
@@ -64,6 +64,13 @@ def test_a_plan_is_sorted_and_spread_evenly_where_all_may_be_decoded():
     np.testing.assert_allclose(plan(10, [0], 5, 2), [1, 3, 5, 7, 9])
     np.testing.assert_allclose(plan(10, [0], 2, 0.4), [2.5, 7.5])  # a short one may, whatever it costs
     np.testing.assert_allclose(plan(100, [], 5, 0.4), [10, 30, 50, 70, 90])  # where key frames are is unknown
+
+
+def test_the_nearest_frame_is_read_without_going_back_over_a_key_frame():
+    np.testing.assert_allclose(nearest([0.0, 1.0, 2.0, 2.01], [0.0, 2.0], 0.04), [0, 0.98, 2.0, 2.0])
+    reader = TimedReader(120, rate=30, key_every=250)  # key frames at 0, 8.33, ...: at none of the middles
+    watch(SpreadFrames(reader, 25))
+    assert reader.decoded <= 250
 
 
 @pytest.mark.parametrize("key_every", [1, 12, 50, 100, 250])

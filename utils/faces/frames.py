@@ -110,7 +110,7 @@ class SpreadFrames:
         step = self.reader.every / rate  # seconds that may be decoded for a frame
         for factor in ROUNDS:
             times = plan(length, self.reader.key_times, factor * self.count, step)
-            times = [max(time - 0.5 / rate, 0) for time in times]  # of the frames from there on, the nearest
+            times = nearest(times, self.reader.key_times, 1 / rate)
             after = np.array(self.seconds)[:, None] - times  # (given, times)
             is_new = ~((after >= 0) & (after < 1 / rate)).any(axis=0)
             times = [time for time, new in zip(times, is_new, strict=True) if new]
@@ -137,12 +137,22 @@ class SpreadFrames:
             self.warning = self.warning or self.reader.warning
 
 
+def nearest(times: Sequence[float], key_times: Sequence[float], frame: float) -> list[float]:
+    """From when on a first frame is the one nearest to each time; never from before the key frame it needs.
+
+    frame: seconds that a frame is shown.
+    """
+    keys = [0.0, *key_times]
+    return [max(time - frame / 2, keys[bisect_right(keys, time) - 1]) for time in times]
+
+
 def plan(length: float, key_times: Sequence[float], count: int, step: float) -> list[float]:
     """`count` sorted times, in seconds, spread over a clip of so many seconds.
 
-    They are the middles of equal parts. Where the clip is short, or `step` seconds for each time are about all
-    of it, it is decoded as a whole. Else those between two key frames are moved towards the first of them, so far that no
-    more than that is decoded. key_times: sorted seconds at which key frames are; none known = none moved.
+    They are the middles of equal parts. Where the clip is short, or `step` seconds for each time are about
+    all of it, it is decoded as a whole. Else those between two key frames are moved towards the first, so far
+    that no more than that is decoded. key_times: sorted seconds at which key frames are; without any, none is
+    moved.
     """
     middles = [(number + 0.5) * length / count for number in range(count)]
     if length <= max(MUCH * count * step, LONGEST_HOLE) or not key_times:
