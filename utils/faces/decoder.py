@@ -293,4 +293,6 @@ class Decoder:
         context.thread_count = threads if threaded else 1
         context.thread_type = "AUTO" if threaded and threads > 1 else "NONE"
         context.options = {"max_pixels": str(MOST_PIXELS)}
+        if context.name == "mjpeg":  # which else shows half a picture, the rest being what lay in memory
+            context.options["err_detect"] = "explode"
         self._pixel_shape, self._coded_shape = stream.sample_aspect_ratio, context.sample_aspect_ratio
