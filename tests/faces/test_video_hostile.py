@@ -26,7 +26,7 @@ LISTS = {
     "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\ntarget.bin\n#EXT-X-ENDLIST\n",
     "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
     "a=rtpmap:96 H264/90000\n",
-    "svg": '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="64" '
+    "svg": '<svg version="1.1" width="64" '
     'height="48"><image xlink:href="target.bin" width="64" height="48"/></svg>',
     "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period><AdaptationSet>'
     "<Representation><BaseURL>target.bin</BaseURL></Representation></AdaptationSet></Period></MPD>",
