@@ -109,11 +109,12 @@ class SpreadFrames:
         rate = (self.reader.announced or RATE * self.duration) / self.duration
         step = self.reader.every / rate  # seconds that may be decoded for a frame
         for factor in ROUNDS:
-            times = plan(length, self.reader.key_times, factor * self.count, step)
+            count = min(factor * self.count, ceil(length * rate))
+            times = plan(length, self.reader.key_times, count, step)
             times = nearest(times, self.reader.key_times, 1 / rate)
-            after = np.array(self.seconds)[:, None] - times  # (given, times)
-            is_new = ~((after >= 0) & (after < 1 / rate)).any(axis=0)
-            times = [time for time, new in zip(times, is_new, strict=True) if new]
+            given = np.sort([*self.seconds, np.inf])
+            gaps = given[np.searchsorted(given, times)] - times  # to the next frame that was given
+            times = [time for time, gap in zip(times, gaps, strict=True) if gap >= 1 / rate]
             groups = 1 if factor == 1 else ceil(len(times) / GROUP)
             for start in range(groups):
                 yield from self._at(times[start::groups], step)
@@ -143,7 +144,8 @@ def nearest(times: Sequence[float], key_times: Sequence[float], frame: float) ->
     frame: seconds that a frame is shown.
     """
     keys = [0.0, *key_times]
-    return [max(time - frame / 2, keys[bisect_right(keys, time) - 1]) for time in times]
+    # a little more than half a frame, or a frame's own time, rounded up, would give the next one
+    return [max(time - 0.51 * frame, keys[bisect_right(keys, time) - 1]) for time in times]
 
 
 def plan(length: float, key_times: Sequence[float], count: int, step: float) -> list[float]:
