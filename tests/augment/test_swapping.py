@@ -3,19 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+from textures import LANDMARKS, textured
 
 from utils.augment import swapping
 from utils.evaluation import sample_clips as demo
 from utils.evaluation.sample_clips import package_file
 from utils.faces.align import align_face, extent_mask, similarity
-
-
-def textured(seed, size=(200, 240)):
-    noise = np.random.default_rng(seed).uniform(0, 255, (*size, 3)).astype(np.float32)
-    return cv2.GaussianBlur(noise, (0, 0), 4).clip(0, 255).astype(np.uint8)
-
-
-LANDMARKS = np.array([[90, 80], [130, 80], [110, 100], [95, 125], [125, 125]], float)
 
 
 def test_swap_leaves_the_target_alone_beyond_the_oval():

@@ -64,6 +64,8 @@ def test_no_batch_for_too_long_is_an_error(hasty, monkeypatch):
     with closing(patient(loader, "workers", lambda: False)) as loaded:
         with pytest.raises(DataError, match="workers=0"):
             list(loaded)
+    for worker in multiprocessing.active_children():  # asked to end; a busy machine takes its time
+        worker.join(30)
     assert not multiprocessing.active_children()
 
 

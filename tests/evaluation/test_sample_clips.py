@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_swapping import LANDMARKS, textured
+from textures import LANDMARKS, textured
 
 from utils.core.errors import DataError
 from utils.evaluation import sample_clips as demo
