@@ -34,13 +34,23 @@ LEAST = 0.15  # share of the outline's area that must lie inside the picture
 def self_blended(
     face: np.ndarray, rng: np.random.Generator, landmarks: np.ndarray = TEMPLATE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A fake of an aligned real face, uint8 RGB (S, S, 3), and its mask, float32 (S, S) in 0..1.
+    """A fake of an aligned real face, uint8 RGB (S, S, 3), and its mask; see `target_and_blend`."""
+    return target_and_blend(face, rng, landmarks)[1:]
 
-    landmarks: (5, 2) x, y in pixels of the face. Where the mask is 0 the face is the target, changed in
-    colour and sharpness all over or not at all. Beyond the picture's edge the mask is 0 and black stays
-    black. The mask is empty only if no picture is where the landmarks are.
+
+def target_and_blend(
+    face: np.ndarray, rng: np.random.Generator, landmarks: np.ndarray = TEMPLATE, is_plain: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The target copy of an aligned real face, a fake made on it, both uint8 RGB (H, W, 3), and the mask.
+
+    landmarks: (5, 2) x, y in pixels of the face; is_plain: whether the target is the face as it is, else it
+    may be changed in colour and sharpness all over. Mask: float32 (H, W) in 0..1; where it is 0 both are the
+    same. Beyond the picture's edge it is 0, and black stays black. It is empty only if no picture is where
+    the landmarks are.
     """
     source, target = different_copies(face, rng)
+    if is_plain and target is not face:
+        source, target = target, source
     shift = source_shift(rng, landmarks.mean(axis=0))
     source = cv2.warpAffine(
         source, shift, face.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -49,7 +59,8 @@ def self_blended(
     mask = blending_mask(common_extent(extent, extent, shift), landmarks, rng)
     weight = mask[..., None] * np.float32(rng.choice(SHARES))
     blended = (source * weight + target * (1 - weight)).round().astype(np.uint8)
-    return cv2.copyTo(blended, extent, np.zeros_like(face)), mask
+    target, blended = (cv2.copyTo(image, extent, np.zeros_like(face)) for image in (target, blended))
+    return target, blended, mask
 
 
 def different_copies(face: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -84,8 +95,9 @@ def other_sharpness(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return cv2.addWeighted(face, 1 + amount, cv2.GaussianBlur(face, (0, 0), 1.5), -amount, 0)
     down = rng.choice((cv2.INTER_AREA, cv2.INTER_LINEAR))
     up = rng.choice((cv2.INTER_LINEAR, cv2.INTER_CUBIC))
-    side = round(face.shape[0] / rng.uniform(1.5, 3.5))
-    small = cv2.resize(face, (side, side), interpolation=int(down))
+    by = rng.uniform(1.5, 3.5)
+    size = round(face.shape[1] / by), round(face.shape[0] / by)
+    small = cv2.resize(face, size, interpolation=int(down))
     return cv2.resize(small, face.shape[1::-1], interpolation=int(up))
 
 
