@@ -17,6 +17,7 @@ import albumentations as A  # noqa: E402
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
+from utils.augment.alike import Alike  # noqa: E402
 from utils.augment.degradations import (
     ChromaNoise,
     ColourCast,
@@ -70,11 +71,12 @@ class Augmentation:
         return self.after(image=image)["image"]
 
 
-def augmentation(name: str) -> Augmentation:
+def augmentation(name: str) -> Augmentation | Alike:
     """The augmentation of that name; "published" is Xception's, "published-wsdan" the other one."""
     recipes = {
         "published": published, "published-wsdan": published_wsdan,
         "bundled": bundled, "worn": worn, "spared": spared, "filmed": filmed, "robust": robust,
+        "alike": Alike,
     }  # fmt: skip
     return recipes[name]()
 
