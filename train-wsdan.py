@@ -38,9 +38,12 @@ from utils.augment.recipes import augmentation
 from utils.core import distributed
 from utils.core.console import SMALLER_BATCH, run
 from utils.data.datasets import ScheduledFaces
+from utils.data.groups import GroupedFaces
 from utils.data.lists import read_json_list
 from utils.data.sampling import plain_order
 from utils.training.engine import Step, evaluate, train_one_epoch
+from utils.training.grouped import grouped_faces
+from utils.training.losses import loss_of
 from utils.training.position import Position
 from utils.training.preview import show_batch
 from utils.training.resume import resume_path
@@ -84,16 +87,19 @@ def train(config: WSDANConfig, picture: Path | None = None) -> int:
     return trainer.exit_status
 
 
-def build_sets(config: WSDANConfig) -> tuple[ScheduledFaces, ScheduledFaces]:
-    """Training and validation set: 20 frames of each video, one on with each epoch.
+def build_sets(config: WSDANConfig) -> tuple[ScheduledFaces | GroupedFaces, ScheduledFaces]:
+    """Training and validation set: 20 frames of each video, one on with each epoch, or groups to train.
 
     DataError for a list or crops that can't be used.
     """
     table = read_json_list(config.data_list)
     train_videos, valid_videos = videos_of_sets(table, config.datapath, config)
+    valid_set = ScheduledFaces(valid_videos, config.preprocess, config.seed)
+    if config.groups:
+        return grouped_faces(config, config.datapath), valid_set
     augment = augmentation(config.augmentation)
     train_set = ScheduledFaces(train_videos, config.preprocess, config.seed, augment, config.self_blended)
-    return train_set, ScheduledFaces(valid_videos, config.preprocess, config.seed)
+    return train_set, valid_set
 
 
 def build_model(config: WSDANConfig, device: torch.device, start: bool) -> WSDAN:
@@ -132,7 +138,7 @@ def take_step(
     """The four losses, and the accuracy of the three forwards; moves the centres."""
     losses = training_losses(
         model, images, labels, centers.values, centers.step_size(config.beta),
-        average_centers=config.average_centers,
+        average_centers=config.average_centers, loss=loss_of(config),
     )  # fmt: skip
     centers.values = distributed.mean(losses["centers"])
     figures = {name: losses[name] for name in ("raw", "crop", "drop", "center")}
@@ -162,7 +168,10 @@ def checkpoint_form(config: WSDANConfig, centers: FeatureCenters) -> CheckpointF
         # published checkpoints have no scale
         centers.load(torch.as_tensor(checkpoint["feature_center"]), checkpoint.get("center_scale"))
 
-    keys = ("data_list", "seed", "train_sets", "max_train_videos", "self_blended", "epoch_samples")
+    keys = (
+        "data_list", "seed", "train_sets", "max_train_videos", "self_blended", "epoch_samples", "groups",
+        "sources", "originals",
+    )  # fmt: skip
     return CheckpointForm(f"wsdan-{config.net}", "ckpt_{epoch}.pth", keys, state, load_state)
 
 

@@ -23,18 +23,21 @@ from utils.training.config import XceptionConfig
 if __name__ == "__main__":  # --help and a wrong config are answered before torch, which takes seconds to load
     COMMAND = read_command(__doc__, XceptionConfig)
 
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from utils.augment.recipes import augmentation
 from utils.core import distributed
 from utils.core.console import SMALLER_BATCH, run
 from utils.data.datasets import FaceDataset, sample_counts
+from utils.data.groups import GroupedFaces
 from utils.data.lists import read_list
 from utils.data.sampling import plain_order
 from utils.training.engine import Step, evaluate, train_one_epoch
+from utils.training.grouped import grouped_faces
+from utils.training.losses import Loss, loss_of
 from utils.training.position import Position
 from utils.training.resume import resume_path
 from utils.training.sets import videos_of_sets
@@ -62,15 +65,16 @@ def train(config: XceptionConfig) -> int:
         with trainer:
             for epoch in trainer.epochs_left():
                 order = train_set.epoch_order(epoch)[: config.epoch_samples]
-                means = train_one_epoch(trainer, take_step, train_set, order, drop_last=True)
+                step = partial(take_step, loss_of(config))
+                means = train_one_epoch(trainer, step, train_set, order, drop_last=True)
                 trainer.save()  # a run that is stopped while it validates goes on with validating
                 metrics = evaluate(trainer, predict, valid_set)
                 trainer.finish_epoch(means, metrics)
     return trainer.exit_status
 
 
-def build_sets(config: XceptionConfig) -> tuple[FaceDataset, FaceDataset]:
-    """Training and validation set: a share of each video's frames, drawn anew each epoch to train.
+def build_sets(config: XceptionConfig) -> tuple[FaceDataset | GroupedFaces, FaceDataset]:
+    """Training and validation set: a share of each video's frames, drawn anew each epoch to train, or groups.
 
     DataError for a list or crops that can't be used.
     """
@@ -79,11 +83,14 @@ def build_sets(config: XceptionConfig) -> tuple[FaceDataset, FaceDataset]:
         sample_counts(videos, config.real_fraction, config.fake_fraction)
         for videos in (train_videos, valid_videos)
     )
+    valid_set = FaceDataset(valid_videos, valid_counts, config.preprocess, config.seed)
+    if config.groups:
+        return grouped_faces(config, config.data_root), valid_set
     train_set = FaceDataset(
         train_videos, train_counts, config.preprocess, config.seed, augmentation(config.augmentation),
         config.balance, config.self_blended,
     )  # fmt: skip
-    return train_set, FaceDataset(valid_videos, valid_counts, config.preprocess, config.seed)
+    return train_set, valid_set
 
 
 def build_model(config: XceptionConfig, start: bool) -> nn.Module:
@@ -107,11 +114,10 @@ def start_from(model: nn.Module, pretrained: Path) -> None:
         load_pretrained(model, pretrained, "pretrained")
 
 
-def take_step(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
-    """Cross entropy and accuracy."""
+def take_step(loss: Loss, model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """The loss of a batch, and the accuracy."""
     logits = model(images)  # (B, 2)
-    loss = cross_entropy(logits.float(), labels)
-    return Step(loss, {"accuracy": (logits.argmax(1) == labels).float().mean()})
+    return Step(loss(logits, labels), {"accuracy": (logits.argmax(1) == labels).float().mean()})
 
 
 def predict(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
@@ -129,7 +135,7 @@ CHECKPOINTS = CheckpointForm(
     kept_name="ckpt-{epoch}.pth",
     sample_keys=(
         "data_list", "seed", "batch_size", "train_sets", "real_fraction", "fake_fraction", "balance",
-        "max_train_videos", "self_blended", "epoch_samples",
+        "max_train_videos", "self_blended", "epoch_samples", "groups", "sources", "originals",
     ),
     state=published_state,
 )  # fmt: skip

@@ -15,7 +15,8 @@ from utils.core.device import PRECISIONS
 from utils.core.errors import ConfigError
 from utils.weights.preprocess import FACE_SIZE, LARGEST, SMALLEST, Preprocess
 
-AUGMENTATIONS = ("published", "published-wsdan", "bundled", "worn", "spared", "filmed", "robust")
+AUGMENTATIONS = ("published", "published-wsdan", "bundled", "worn", "spared", "filmed", "robust", "alike")
+GROUPS = ("fake", "trio", "blend", "swap")  # see utils/groups.py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,10 @@ class TrainingConfig:
     epoch_samples: int | None = None
     augmentation: str = "published"
     self_blended: float = 0.0
+    groups: tuple[tuple[str, float], ...] = ()
+    sources: tuple[tuple[str, float], ...] = field(default=(), metadata={"path_at": 0})
+    originals: str | None = field(default=None, metadata={"path": True})
+    label_smoothing: float = 0.0
     ema: float = 0.0
     window: tuple[int, int, int, int] | None = None
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -73,7 +78,8 @@ class TrainingConfig:
         check_range(self, "max_train_videos max_valid_videos epoch_samples", 1)
         check_range(self, "weight_decay checkpoint_minutes", 0)
         check_range(self, "seed", 0, 2**63 - 1)
-        check_range(self, "warmup momentum step_factor self_blended", 0, 1)
+        check_range(self, "warmup momentum step_factor self_blended label_smoothing", 0, 1)
+        self._check_groups()
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema must be at least 0 and below 1; got {self.ema!r}")
         if not 0 < self.learning_rate < math.inf:
@@ -93,6 +99,19 @@ class TrainingConfig:
                 raise ConfigError(
                     f"window must be x1 < x2, y1 < y2 within 0..{FACE_SIZE}; got {self.window!r}"
                 )
+
+    def _check_groups(self) -> None:
+        unknown = [kind for kind, _ in self.groups if kind not in GROUPS]
+        if unknown:
+            raise ConfigError(f"groups are of {', '.join(GROUPS)}; got {unknown[0]!r}")
+        if any(share <= 0 for _, share in (*self.groups, *self.sources)):
+            raise ConfigError("groups and sources need shares above 0")
+        if {"fake", "trio"} & {kind for kind, _ in self.groups} and self.originals is None:
+            raise ConfigError("originals must name a table for groups of a face and its own fake")
+        if self.groups and (self.augmentation != "alike" or self.self_blended):
+            raise ConfigError("groups need augmentation = 'alike', and self_blended = 0")
+        if self.groups and self.max_train_videos is not None:
+            raise ConfigError("max_train_videos is for single faces; of groups epoch_samples says how many")
 
     @property
     def preprocess(self) -> Preprocess:

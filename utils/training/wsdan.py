@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from models.attention import CROP_PADDING, CROP_THETA, DROP_THETA, attention_crop, attention_drop
+from utils.training.losses import Loss
 
 CROP_WEIGHT, DROP_WEIGHT = 1 / 3, 1 / 2
 HEAD_DROPOUT = 0.5
@@ -99,13 +100,14 @@ def training_losses(
     drop_theta: float | Tensor | None = None,
     head_dropout: float = HEAD_DROPOUT,
     average_centers: bool = False,
+    loss: Loss = cross_entropy,
 ) -> dict[str, Tensor]:
     """Losses and logits of one training step, and the centres after it; nothing is changed in place.
 
     net: WSDAN in train mode, wrapped or not; images (B, 3, H, W) normalised; labels (B,) int64;
     centers (K, M*C) float32; beta: their step, a number or one of each class (K, 1). picks: two map indices
     for every image (or (B, 2)), the first to crop by, the second to drop; crop_theta, drop_theta:
-    thresholds; None draws them. average_centers: see `updated_centers`.
+    thresholds; None draws them. average_centers: see `updated_centers`. loss: of logits and labels.
 
     Returns "raw", "crop", "drop", "center" (unweighted), "total" (weighted, to be minimised), "logits_raw",
     "logits_crop", "logits_drop" (B, K), and "centers", the new ones, detached.
@@ -120,9 +122,7 @@ def training_losses(
     logits_crop = net(attention_crop(images, maps[:, :1], crop_theta, CROP_PADDING))[0]
     logits_drop = net(attention_drop(images, maps[:, 1:], drop_theta))[0]
 
-    raw, crop, drop = (
-        cross_entropy(logits.float(), labels) for logits in (logits_raw, logits_crop, logits_drop)
-    )
+    raw, crop, drop = (loss(logits.float(), labels) for logits in (logits_raw, logits_crop, logits_drop))
     center, away = center_loss(feature_matrix, centers, labels)
     return {
         "raw": raw, "crop": crop, "drop": drop, "center": center,

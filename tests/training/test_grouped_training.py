@@ -1,0 +1,100 @@
+"""Both trainers on groups: a run that was stopped goes on as if it hadn't been; configs that can't be."""
+
+import json
+import os
+import signal
+
+import pandas as pd
+import pytest
+import training_runs
+import wsdan_runs
+from training_runs import TinyNet, assert_equal, log_of, one_thread
+
+from utils.core.errors import ConfigError, DataError
+from utils.training import run as runs
+from utils.training.grouped import grouped_faces
+from utils.weights.checkpoint import load_checkpoint
+
+KEYS = {
+    "groups": (("trio", 0.5), ("blend", 0.3), ("swap", 0.2)), "augmentation": "alike", "epoch_samples": 10,
+    "label_smoothing": 0.02, "ema": 0.9,
+}  # fmt: skip
+
+
+def originals(data, path) -> str:
+    """Fakes and the real video before each, as a table of labels."""
+    rows = [(f"video{k:02d}", k % 2, f"video{k - k % 2:02d}") for k in range(12)]
+    pd.DataFrame(rows, columns=["name", "is_fake", "original"]).to_csv(path, index=False)
+    return str(path)
+
+
+def xception_config(data, folder, save_dir):
+    labels = originals(data, folder / "originals.csv")
+    return training_runs.config(data, save_dir, originals=labels, **KEYS)
+
+
+def wsdan_config(data, folder, save_dir):
+    labels = originals(data, folder / "originals.csv")
+    videos = [[f"video{k:02d}", k % 2] for k in range(12)]
+    path = folder / "dfdc.json"
+    path.write_text(json.dumps({"train": videos[:8], "test": videos[8:]}))
+    return wsdan_runs.config(
+        data, save_dir, data_list=str(path), originals=labels, train_sets=("train",), **KEYS
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "network", "make"),
+    [
+        (training_runs.script, lambda name: TinyNet(), xception_config),
+        (wsdan_runs.script, lambda name, maps: wsdan_runs.TinyWSDAN(2, maps), wsdan_config),
+    ],
+)
+def test_stopped_and_resumed_is_unbroken(data, tmp_path, monkeypatch, script, network, make):
+    monkeypatch.setattr(script, "build_network", network)
+    steps = []
+
+    def due(self) -> bool:
+        steps.append(1)
+        if len(steps) in (1, 3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return False
+
+    with one_thread():
+        assert script.train(make(data, tmp_path, tmp_path / "whole")) == 0
+        monkeypatch.setattr(runs.RunFolder, "due", due)
+        broken = make(data, tmp_path, tmp_path / "broken")
+        codes = [script.train(broken) for _ in range(3)]
+    assert codes == [128 + signal.SIGTERM] * 2 + [0]
+    whole, resumed = (load_checkpoint(tmp_path / name / "last.pth") for name in ("whole", "broken"))
+    for part in ("state_dict", "trained_state_dict", "optimizer", "metrics"):
+        assert_equal(whole[part], resumed[part])
+    assert log_of(tmp_path / "whole") == log_of(tmp_path / "broken")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"groups": (("pair", 1.0),)},
+        {"groups": (("blend", 0.0),)},
+        {"originals": None},
+        {"augmentation": "published"},
+        {"self_blended": 0.1},
+        {"label_smoothing": 1.5},
+        {"max_train_videos": 4},
+    ],
+)
+def test_a_config_that_makes_no_groups_is_refused(data, tmp_path, changes):
+    with pytest.raises(ConfigError, match=next(iter(changes))):
+        training_runs.config(data, tmp_path, **({"originals": "labels.csv"} | KEYS | changes))
+
+
+def test_a_source_that_holds_a_validation_face_is_refused(data, tmp_path):
+    """Also where the run validates with others of that set."""
+    leaking = tmp_path / "leaking.csv"
+    leaking.write_text("name,is_fake,n_frame,set_name\nvideo10,0,2,train\n")
+    labels = originals(data, tmp_path / "originals.csv")
+    changes = {"originals": labels, "sources": ((str(leaking), 1.0),), "max_valid_videos": 2}
+    config = training_runs.config(data, tmp_path / "run", **(KEYS | changes))
+    with pytest.raises(DataError, match="video10"):
+        grouped_faces(config, config.data_root)

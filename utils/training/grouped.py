@@ -1,0 +1,30 @@
+"""Groups of faces, as a training config asks for them."""
+
+from __future__ import annotations
+
+from utils.data.groups import PAIRED, GroupedFaces, Stream
+from utils.data.sources import read_any_list, read_source, refuse_overlap
+from utils.training.config import TrainingConfig
+
+
+def grouped_faces(config: TrainingConfig, root: str) -> GroupedFaces:
+    """The training set of a config with `groups`; crops lie under `root`.
+
+    DataError for lists or crops that can't be used, or if a video is validated on.
+    """
+    data_list, sets = config.data_list, config.train_sets
+    main = read_source(data_list, root, sets, config.originals)
+    others = [
+        (main if path == data_list else read_source(path, root, sets, None), share)
+        for path, share in config.sources or [(data_list, 1.0)]
+    ]
+    listed = read_any_list(data_list)
+    kept_out = set(listed.loc[listed["set_name"] == config.valid_set, "name"])
+    refuse_overlap([main, *(source for source, _ in others)], kept_out)
+    whole = sum(share for _, share in others)
+    streams = []
+    for kind, share in config.groups:
+        made_of = [(main, 1.0)] if kind in PAIRED else [(source, part / whole) for source, part in others]
+        streams += [Stream(kind, source, share * part) for source, part in made_of]
+    length = config.epoch_samples or len(main.pairs) or len(main.reals)
+    return GroupedFaces(streams, length, config.preprocess, config.seed)
