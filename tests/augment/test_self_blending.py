@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from utils.augment import self_blending as blending
-from utils.augment.self_blending import self_blended
+from utils.augment.self_blending import self_blended, target_and_blend
 from utils.data.sampling import Kind, with_self_blended
 from utils.faces.align import TEMPLATE, extent_mask
 
@@ -120,3 +120,19 @@ def test_all_fakes_may_be_blended_even_of_few_reals():
     assert order.tolist() == [(0, 0)] + [(0, 1)] * 4
     only_fakes = np.array([1, 1])
     assert with_self_blended(np.arange(2), only_fakes, 0.5, rng(0)).tolist() == [(0, 0), (1, 0)]
+
+
+def test_the_blend_is_its_target_wherever_the_mask_is_not(face):
+    targets = []
+    for seed in range(15):
+        target, blend, mask = target_and_blend(face, rng(seed))
+        assert np.array_equal(target[mask == 0], blend[mask == 0])
+        assert (target != blend).any()
+        targets.append(np.array_equal(target, face))
+    assert 0 < sum(targets) < 15  # the changed copy is the target in some
+
+
+def test_a_plain_target_is_the_face_itself(face):
+    for seed in range(15):
+        target, blend, _ = target_and_blend(face, rng(seed), is_plain=True)
+        assert np.array_equal(target, face) and (blend != face).any()
