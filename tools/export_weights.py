@@ -3,7 +3,8 @@
     python tools/export_weights.py output/bundled-xception/best.pth external/bundled-xception.safetensors
 
 The file's metadata says what the network expects of a face (`preprocess`) and where the weights come from:
-network, data, seed, epoch and validation figures. Of a run with the key `ema` they are the averaged ones.
+network, data (with kinds of groups and sources of real faces, if it was trained on such), seed, epoch and
+validation figures. Of a run with the key `ema` they are the averaged ones.
 Exit codes: 0 written, 1 the disk failed, 2 usage or a file that is no checkpoint of train-xception.py or
 train-wsdan.py.
 """
@@ -83,6 +84,9 @@ def stated(checkpoint: dict) -> dict[str, str]:
         "seed": str(config["seed"]),
         "validation": json.dumps(figures),
     }
+    if config.get("groups"):
+        metadata["groups"] = ", ".join(f"{kind} {share:g}" for kind, share in config["groups"])
+        metadata["sources"] = ", ".join(f"{Path(path).name} {share:g}" for path, share in config["sources"])
     if "n_averaged" in checkpoint:  # then `state_dict` holds the averaged weights, as they were validated
         metadata["averaged"] = f"weights averaged over {checkpoint['n_averaged']} steps, ema {config['ema']}"
     return metadata

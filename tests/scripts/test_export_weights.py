@@ -40,6 +40,14 @@ def test_the_metadata_is_written_and_shown(main, tmp_path, capsys):
     assert sorted(said) == sorted(f"  {key}: {value}" for key, value in metadata.items())
 
 
+def test_groups_and_sources_are_in_the_metadata(main, tmp_path):
+    config = CONFIG | {"groups": [["fake", 0.25], ["blend", 0.75]], "sources": [["lists/utk.csv", 1.0]]}
+    save_checkpoint(checkpoint(config=config), tmp_path / "last.pth")
+    assert main([str(tmp_path / "last.pth"), str(tmp_path / "w.safetensors")]) == 0
+    metadata = read_state_dict(tmp_path / "w.safetensors")[1]
+    assert (metadata["groups"], metadata["sources"]) == ("fake 0.25, blend 0.75", "utk.csv 1")
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [({"config": None}, "holds no config"),
