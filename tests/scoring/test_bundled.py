@@ -2,7 +2,6 @@
 
 import csv
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,15 +42,18 @@ def test_all_bundled_files_together_are_small_enough():
 
 
 @pytest.mark.parametrize(
-    ("file", "schema"), [("xception-conf-bundled.py", XceptionConfig), ("wsdan-conf/bundled.py", WSDANConfig)]
+    ("file", "schema", "start"),
+    [
+        ("xception-conf-bundled.py", XceptionConfig, "xception-pairs.safetensors"),
+        ("wsdan-conf/bundled.py", WSDANConfig, "wsdan-xception-gpu.safetensors"),
+    ],
 )
-def test_a_bundled_network_is_trained_on_what_its_start_expects(shared, file, schema):
-    training = load_config(ROOT / file, schema)
-    start = shared / "weights" / Path(training.pretrained).name
-    if not start.is_file():
-        pytest.skip(f"{start} is absent")
-    _, metadata = read_state_dict(start)
-    assert training.preprocess == Preprocess.from_metadata(metadata[PREPROCESS_KEY])
+def test_a_bundled_network_is_trained_on_what_its_start_expects(shared, file, schema, start):
+    path = shared / "weights" / start
+    if not path.is_file():
+        pytest.skip(f"{path} is absent")
+    _, metadata = read_state_dict(path)
+    assert load_config(ROOT / file, schema).preprocess == Preprocess.from_metadata(metadata[PREPROCESS_KEY])
 
 
 def test_a_real_clip_is_judged_and_its_score_repeats(clip):
