@@ -6,7 +6,6 @@ from skimage.metrics import peak_signal_noise_ratio as psnr
 
 from utils.augment import effects
 from utils.augment.codecs import BLOCK, h264, jpeg, video_coded
-from utils.augment.transforms import Rescale
 
 
 def test_smoothing_takes_grain_and_leaves_edges(face):
@@ -28,12 +27,6 @@ def test_a_picture_keeps_its_size_and_its_input(face):
     assert np.array_equal(face, before)
     assert effects.shrink(face[:, :64], 0.1, least=32).shape == (32, 32, 3)
     assert effects.flatten(face, 0, 77).std() == 0
-
-
-def test_the_transform_is_the_effect(face):
-    transform = Rescale((0.4, 0.4), p=1)
-    transform.DOWN, transform.UP = (effects.cv2.INTER_AREA,), (effects.cv2.INTER_LINEAR,)
-    assert np.array_equal(transform(image=face)["image"], effects.down_up(face, 0.4))
 
 
 @pytest.mark.parametrize("coder, strengths", [(jpeg, (90, 50, 20)), (h264, (20, 30, 40))])

@@ -40,7 +40,7 @@ def validation(videos: Videos, count: int) -> FaceDataset:
 
 
 def training(videos: Videos) -> FaceDataset:
-    return FaceDataset(videos, np.full(len(videos), 2), PREPROCESS, 0, augmentation("bundled"))
+    return FaceDataset(videos, np.full(len(videos), 2), PREPROCESS, 0, augmentation("alike"))
 
 
 class AsIs:
@@ -87,7 +87,7 @@ def test_validation_hands_over_the_crop_itself(videos):
 
 def test_training_frames_are_drawn_from_all_crops_anew_each_epoch(videos):
     seen = {read_crop(videos.root / "video2" / f"{n:03d}.png")[0][0, 0, 2]: n for n in (0, 2, 4)}
-    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng, label: face)
+    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng: face)
     drawn = [seen[value(faces[SampleKey(epoch, 2)])] for epoch in range(30)]
     assert set(drawn) == {0, 2, 4}
     assert drawn == [seen[value(faces[SampleKey(epoch, 2)])] for epoch in range(30)]
@@ -96,7 +96,7 @@ def test_training_frames_are_drawn_from_all_crops_anew_each_epoch(videos):
 def test_training_without_change_is_what_scoring_sees(videos):
     """Through `resize` and `normalise` as through `Preprocess.batch`, to a grey level."""
     plain = FaceDataset(
-        videos, np.full(6, 1), PREPROCESS, 0, lambda face, preprocess, rng, label: preprocess.resize(face)
+        videos, np.full(6, 1), PREPROCESS, 0, lambda face, preprocess, rng: preprocess.resize(face)
     )
     plain.videos.frames[3] = np.array([2])
     scored = PREPROCESS.batch(validation(plain.videos, 1)[SampleKey(0, 3)].images)[0]
@@ -193,14 +193,14 @@ def test_a_crop_of_another_size_is_no_aligned_face(tmp_path):
 
 
 def test_a_sample_names_its_file(videos):
-    dataset = ScheduledFaces(videos, PREPROCESS, 0, augmentation("bundled"))
+    dataset = ScheduledFaces(videos, PREPROCESS, 0, augmentation("alike"))
     # frame 14; the last crop is 4
     assert dataset.file(SampleKey(0, 21)) == str(videos.root / "video1" / "004.png")
 
 
 def test_a_self_blended_sample_is_its_real_face_changed_and_called_fake(videos):
     """The same for the same epoch, whoever loads it."""
-    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng, label: face)
+    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng: face)
     key = SampleKey(0, 1, Kind.SELF_BLENDED)
     plain, blended, again = faces[SampleKey(0, 1)], faces[key], faces[key]
     assert (plain.labels.tolist(), blended.labels.tolist(), blended.key) == ([0], [1], key)

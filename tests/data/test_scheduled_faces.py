@@ -31,7 +31,7 @@ def frames_of(dataset: ScheduledFaces, epoch: int, indices) -> list[int]:
 def test_the_published_schedule_of_frames():
     """Sample s of dataset epoch e is frame 12 * s + e % 12; e = epoch + 2 in training, 1 in validation."""
     videos = listed([range(300)])
-    training_set = ScheduledFaces(videos, PREPROCESS, 0, augmentation("bundled"))
+    training_set = ScheduledFaces(videos, PREPROCESS, 0, augmentation("alike"))
     validation_set = ScheduledFaces(videos, PREPROCESS, 0)
     for epoch in (0, 3, 9, 10, 25):
         expected = [12 * s + (epoch + 2) % 12 for s in range(20)]
@@ -44,7 +44,7 @@ def test_the_published_schedule_of_frames():
 
 def test_short_videos_give_the_nearest_crop_and_each_once_an_epoch():
     videos = listed([[7], [9, 19, 29], list(range(100)), list(range(9, 300, 10))])
-    dataset = ScheduledFaces(videos, PREPROCESS, 0, augmentation("bundled"))
+    dataset = ScheduledFaces(videos, PREPROCESS, 0, augmentation("alike"))
     for epoch in range(13):
         of_video = [frames_of(dataset, epoch, dataset.distinct(epoch, [video])) for video in range(4)]
         assert of_video[0] == [7]
@@ -67,7 +67,7 @@ def test_nearest_places_of_two_at_a_distance_is_the_lower():
 def test_an_epoch_holds_all_reals_and_as_many_fakes_drawn_anew():
     labels = [0] * 3 + [1] * 20
     videos = listed([range(300)] * 23, labels)
-    dataset = ScheduledFaces(videos, PREPROCESS, 0, augmentation("bundled"))
+    dataset = ScheduledFaces(videos, PREPROCESS, 0, augmentation("alike"))
     orders = [dataset.epoch_order(epoch) for epoch in (0, 0, 1)]
     assert np.array_equal(orders[0], orders[1])  # so all processes have the same
     drawn = [set(order["index"] // 20) for order in orders]
@@ -75,22 +75,22 @@ def test_an_epoch_holds_all_reals_and_as_many_fakes_drawn_anew():
         assert {0, 1, 2} <= videos_seen and len(videos_seen) == 6
     assert drawn[0] != drawn[2]
     assert not np.array_equal(orders[0], np.sort(orders[0]))
-    few = ScheduledFaces(listed([[1]] * 3, [0, 0, 1]), PREPROCESS, 0, augmentation("bundled"))
+    few = ScheduledFaces(listed([[1]] * 3, [0, 0, 1]), PREPROCESS, 0, augmentation("alike"))
     assert sorted(few.epoch_order(0)["index"]) == [0, 20, 40]
 
 
 def test_the_order_of_an_epoch_is_that_of_runs_that_are_under_way():
     """Pinned: a run that goes on inside an epoch must find the samples of that epoch's start."""
     videos = listed([[0, 9, 30]] * 5, [0, 0, 1, 1, 1])
-    order = ScheduledFaces(videos, PREPROCESS, 3, augmentation("bundled"), 0.5).epoch_order(1)
+    order = ScheduledFaces(videos, PREPROCESS, 3, augmentation("alike"), 0.5).epoch_order(1)
     assert order["index"].tolist() == [41, 21, 0, 20, 60, 40, 1, 2, 22, 20, 0, 1]
     assert order["kind"].tolist() == [0] * 9 + [1] * 3
 
 
 def test_scheduled_epochs_hold_the_share_of_self_blended_faces():
     videos = listed([[0, 2, 4]] * 6, [0] * 4 + [1] * 2)
-    plain = ScheduledFaces(videos, PREPROCESS, 0, augmentation("bundled"))
-    half = ScheduledFaces(videos, PREPROCESS, 0, augmentation("bundled"), blended_share=0.5)
+    plain = ScheduledFaces(videos, PREPROCESS, 0, augmentation("alike"))
+    half = ScheduledFaces(videos, PREPROCESS, 0, augmentation("alike"), blended_share=0.5)
     for epoch in range(3):
         order, before = half.epoch_order(epoch), plain.epoch_order(epoch)
         blended = order["kind"] == Kind.SELF_BLENDED

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.faces.align import TEMPLATE, align_face, similarity
+from utils.faces.align import TEMPLATE, align_face, extent_hull, extent_mask, similarity
 from utils.faces.video import FrameReader, read_image
 
 GREY_LEVELS = 3  # by which the warps of OpenCV 4.10 and 5.0 differ
@@ -89,3 +89,14 @@ def test_outside_the_frame_is_black():
     assert crop[4:-4, 4:155].min() == 200 and crop[:, 165:].max() == 0
     far = align_face(np.full((30, 30, 3), 200, np.uint8), TEMPLATE + 5000)
     assert far.shape == (320, 320, 3) and far.max() == 0
+
+
+def test_the_extent_of_a_tilted_picture_is_its_own(face):
+    tilted = cv2.warpAffine(face, cv2.getRotationMatrix2D((160, 165), 12, 0.6), (320, 320))
+    mask = extent_mask(tilted)
+    assert np.count_nonzero(mask) / mask.size == pytest.approx(0.6**2, rel=0.02)
+    assert not tilted[mask == 0].any()
+    assert extent_hull(np.zeros((9, 9, 3), np.uint8)) is None
+    spots = tilted.copy()
+    spots[150:170, 150:170] = 0  # a black spot inside is no edge
+    assert np.array_equal(extent_mask(spots), mask)

@@ -55,7 +55,7 @@ def keys(data: Path, save_dir: Path, **changes) -> dict:
     values = {
         "data_root": str(data / "faces"), "data_list": str(data / "list.csv"), "save_dir": str(save_dir),
         "resume": "auto", "image_size": 71, "batch_size": 4, "n_epoches": 2, "num_workers": 0,
-        "real_fraction": 1.0, "fake_fraction": 1.0, "augmentation": "bundled", "tensorboard": False,
+        "real_fraction": 1.0, "fake_fraction": 1.0, "augmentation": "alike", "tensorboard": False,
         "device": "cpu",
     }  # fmt: skip
     return values | changes

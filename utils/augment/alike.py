@@ -64,9 +64,7 @@ class Alike:
             effects = tuple((str(name), EFFECTS[name][0](rng)) for name in names)
         return Transform(matrix, preprocess.size, effects)
 
-    def __call__(
-        self, face: np.ndarray, preprocess: Preprocess, rng: np.random.Generator, label: int = 0
-    ) -> np.ndarray:
+    def __call__(self, face: np.ndarray, preprocess: Preprocess, rng: np.random.Generator) -> np.ndarray:
         """Aligned face, uint8 RGB (320, 320, 3) -> augmented, uint8 RGB (size, size, 3)."""
         return self.draw(preprocess, rng)(face)
 

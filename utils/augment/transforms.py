@@ -1,7 +1,6 @@
 """Transforms of training pictures that albumentations lacks, or by whose names it means something else now.
 
-All take and give uint8 RGB (H, W, 3) and draw from albumentations' generators. What cameras and codecs do to
-pictures besides is in utils/augment/degradations.py.
+All take and give uint8 RGB (H, W, 3) and draw from albumentations' generators.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import albumentations as A  # noqa: E402
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
-from utils.augment.effects import add_noise, down_up  # noqa: E402
+from utils.augment.effects import add_noise  # noqa: E402
 
 
 class AdditiveNoise(A.ImageOnlyTransform):
@@ -136,22 +135,3 @@ class CameraNoise(A.ImageOnlyTransform):
         hls[..., 1] = lightness + grains / 255 * (1 - lightness)
         noisy = cv2.cvtColor(hls, cv2.COLOR_HLS2RGB) * 255
         return noisy.clip(0, 255).astype(np.uint8)
-
-
-class Rescale(A.ImageOnlyTransform):
-    """Down by a factor in a range and up again, each with an interpolation at random."""
-
-    DOWN = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST)
-    UP = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
-
-    def __init__(self, factor: tuple[float, float], p: float = 0.5):
-        super().__init__(p=p)
-        self.factor = factor
-
-    def get_params(self) -> dict:
-        """Factor and interpolations."""
-        draw = self.py_random
-        return {"by": draw.uniform(*self.factor), "down": draw.choice(self.DOWN), "up": draw.choice(self.UP)}
-
-    def apply(self, img: np.ndarray, by: float, down: int, up: int, **params) -> np.ndarray:
-        return down_up(img, by, down, up)

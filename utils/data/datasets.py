@@ -24,7 +24,7 @@ from utils.weights.preprocess import FACE_SIZE, Preprocess
 # A broken crop is replaced by one of so many others of its video, else of other videos of its label.
 OTHER_FRAMES, OTHER_VIDEOS = 5, 20
 
-Augmentation = Callable[[np.ndarray, Preprocess, np.random.Generator, int], np.ndarray]
+Augmentation = Callable[[np.ndarray, Preprocess, np.random.Generator], np.ndarray]
 
 
 def sample_counts(videos: Videos, real_fraction: float, fake_fraction: float) -> np.ndarray:
@@ -75,7 +75,7 @@ class FaceDataset(Dataset):
             return Sample(torch.from_numpy(image)[None], labels, key, broken)
         if key.kind == Kind.SELF_BLENDED:
             image, _ = self_blended(image, rng, crop_landmarks(path))
-        image = self.augmentation(image, self.preprocess, rng, label)
+        image = self.augmentation(image, self.preprocess, rng)
         return Sample(self.preprocess.normalise(image)[None], labels, key, broken)
 
     def epoch_order(self, epoch: int) -> np.ndarray:

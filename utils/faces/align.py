@@ -99,33 +99,3 @@ def common_extent(extent: np.ndarray, other: np.ndarray, move: np.ndarray) -> np
     )
     kernel = np.ones((2 * MARGIN + 1,) * 2, np.uint8)
     return cv2.erode(extent & moved, kernel, borderValue=255)
-
-
-def continued(face: np.ndarray, border: int = cv2.BORDER_REFLECT_101, rim: int = 2) -> np.ndarray:
-    """The face with the black beyond its picture filled by continuing the picture; the rest is untouched.
-
-    border: how, as OpenCV's border modes; rim: pixels along the picture's edge, half black from the warp,
-    that are filled as well.
-    """
-    hull = extent_hull(face)
-    if hull is None or len(hull) < 3:
-        return face
-    height, width = face.shape[:2]
-    mask = np.zeros((height, width), np.uint8)
-    cv2.fillConvexPoly(mask, hull, 255)
-    if mask.all():
-        return face
-    if rim:  # the border of the image is no edge of the picture
-        mask = cv2.erode(mask, np.ones((2 * rim + 1,) * 2, np.uint8), borderValue=255)
-    (x, y), (w, h), angle = cv2.minAreaRect(hull.astype(np.float32))
-    w, h = round(w) + 1 - 2 * rim, round(h) + 1 - 2 * rim  # from the centres of pixels to their count
-    if min(w, h) < 16:
-        return face
-    # The picture set upright, then laid back with a border mode that continues it.
-    upright = cv2.getRotationMatrix2D((x, y), angle, 1.0)
-    upright[:, 2] += (w - 1) / 2 - x, (h - 1) / 2 - y
-    picture = cv2.warpAffine(face, upright, (w, h), flags=cv2.INTER_LINEAR)
-    back = cv2.warpAffine(
-        picture, upright, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border
-    )
-    return cv2.copyTo(face, mask, back)

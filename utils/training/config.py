@@ -15,7 +15,7 @@ from utils.core.device import PRECISIONS
 from utils.core.errors import ConfigError
 from utils.weights.preprocess import FACE_SIZE, LARGEST, SMALLEST, Preprocess
 
-AUGMENTATIONS = ("published", "published-wsdan", "bundled", "worn", "spared", "filmed", "robust", "alike")
+AUGMENTATIONS = ("published", "published-wsdan", "alike")
 GROUPS = ("fake", "trio", "blend", "swap")  # see utils/groups.py
 
 
