@@ -56,7 +56,21 @@ def test_without_faces_few_frames_are_tried(inner, monkeypatch):
     monkeypatch.setattr(detector.certain, "detect", lambda frames: seen.extend(frames) or detect(frames))
     grey, track = [np.full((40, 60, 3), 128, np.uint8)] * 10, Track()
     assert detector.detect(grey, [track] * 10) == [None] * 10
-    assert len(seen) == 4 * MOST_TRIES and track.turn == 0
+    assert len(seen) == 4 * MOST_TRIES and track.orientation.turn == 0
+
+
+def test_one_frame_alone_does_not_turn_an_upright_video(inner, frames):
+    """Its own picture is taken as its face tells; the next ones decide, also on a track that begins anew."""
+    detector, track = UprightDetector(inner), Track()
+    [head_down], [upright] = turned(frames[:1], 2), frames[:1]
+    detector.detect([head_down], [track])
+    assert track.orientation.turn is None
+    faces = detector.detect([upright, head_down], [track, track.anew()])
+    assert track.orientation.turn == 0
+    assert faces[0].score == pytest.approx(inner.detect([upright])[0].score, abs=1e-5)
+    track = Track()
+    detector.detect([head_down, head_down], [track, track.anew()])
+    assert track.orientation.turn == 2
 
 
 def test_a_face_on_its_head_that_no_turn_sets_upright_does_not_count(inner, monkeypatch):

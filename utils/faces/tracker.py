@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -41,22 +41,30 @@ CUT = 35.0
 
 
 @dataclass
-class Track:
-    """What is known of one video's face: its box when last looked for, x1, y1, x2, y2, and since when.
+class Orientation:
+    """Which way up one video's pictures are; `utils.faces.upright` finds it out.
 
-    turn: quarters, counter-clockwise, that set the video's pictures upright; None = not known, after `tries`
-    frames. (`utils.faces.upright` finds it out.)
+    turn: quarters, counter-clockwise, that set them upright; None = not known, after `tries` frames, of which
+    the last one that told anything told `guess`.
     """
+
+    turn: int | None = None
+    guess: int | None = None
+    tries: int = 0
+
+
+@dataclass
+class Track:
+    """What is known of one video's face: its box when last looked for, x1, y1, x2, y2, and since when."""
 
     box: np.ndarray | None = None
     looked_before: int = LOOK_EVERY  # frames
     raster: np.ndarray | None = None  # of the frame before
-    turn: int | None = None
-    tries: int = 0
+    orientation: Orientation = field(default_factory=Orientation)
 
     def anew(self) -> Track:
-        """That of a frame which the one before says little of: only which way up it is."""
-        return Track(turn=self.turn, tries=self.tries)
+        """That of a frame which the one before says little of: only which way up the video is, for both."""
+        return Track(orientation=self.orientation)
 
 
 @dataclass

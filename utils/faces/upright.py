@@ -4,7 +4,8 @@
 
 A detector that was trained on upright faces takes a chin or a hand for a face where the picture is upside
 down, with landmarks that often look right. So the first face of a clip that is certainly one is looked for in
-its pictures as they come and turned, and the turn is kept in which it is upright with the highest score.
+its pictures as they come and turned, and the turn is kept in which it is upright with the highest score; one
+that isn't as the pictures come must be confirmed by a second frame.
 Faces are given in pixels of the frame as it came; aligned by their landmarks, they are upright.
 """
 
@@ -18,7 +19,7 @@ import torch
 
 from utils.faces.config import FaceConfig
 from utils.faces.detector import Face, FaceDetector, build_detector
-from utils.faces.tracker import FaceTracker, Track
+from utils.faces.tracker import FaceTracker, Orientation, Track
 
 # Degrees between a face's axes and the picture's: 48 and more were found in pictures on their side, 12 and
 # less in upright ones.
@@ -47,10 +48,9 @@ class UprightDetector:
         tracks: one for each video, its frames in order; None = each frame is a picture of its own.
         """
         tracks = [Track() for _ in frames] if tracks is None else tracks
-        for frame, track in zip(frames, tracks, strict=True):
-            if track.turn is None:
-                self._find_turn(frame, track)
-        turns = [track.turn or 0 for track in tracks]
+        turns = [
+            self._turn_of(frame, track.orientation) for frame, track in zip(frames, tracks, strict=True)
+        ]
         turned = [_turned(frame, turn) for frame, turn in zip(frames, turns, strict=True)]
         found = []
         for face, frame, turn in zip(self.detector.detect(turned, tracks), frames, turns, strict=True):
@@ -58,17 +58,30 @@ class UprightDetector:
             found.append(turned_back(face, turn, *frame.shape[:2]) if is_upright else None)
         return found
 
-    def _find_turn(self, frame: np.ndarray, track: Track) -> None:
-        """Set the track's turn, if a face tells; 0 after some frames without one."""
-        track.tries += 1
+    def _turn_of(self, frame: np.ndarray, video: Orientation) -> int:
+        """How a frame is to be turned: as its video, where that is known, else as its own face tells.
+
+        An upright face settles it for the video, two in a row that are turned alike do, and a few frames.
+        """
+        if video.turn is not None:
+            return video.turn
+        video.tries += 1
+        seen = self._seen_turn(frame)
+        if seen == 0 or (seen is not None and seen == video.guess):
+            video.turn = seen
+        video.guess = video.guess if seen is None else seen
+        if video.turn is None and video.tries >= MOST_TRIES:
+            video.turn = video.guess or 0
+        return seen or video.turn or 0
+
+    def _seen_turn(self, frame: np.ndarray) -> int | None:
+        """The turn in which a face is upright with the highest score; None where no face tells."""
         for turns in ((0, 2), (1, 3)):
             scores = {turn: self._upright_score(_turned(frame, turn)) for turn in turns}
             best = max(scores, key=scores.get)  # the first, if equal
             if scores[best]:
-                track.turn = best
-                return
-        if track.tries >= MOST_TRIES:
-            track.turn = 0
+                return best
+        return None
 
     def _upright_score(self, frame: np.ndarray) -> float:
         """That of the largest face that is certainly one, if it is upright; else 0."""
