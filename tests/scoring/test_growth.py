@@ -7,8 +7,8 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT
 from readers import EveryFrame, MeanRed, write_red_video
+from scripts import ROOT
 
 from utils.data import extraction
 from utils.data.crops import Job, Settings, read_faces_csv

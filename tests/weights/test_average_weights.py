@@ -6,10 +6,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from fill import fill
 from safetensors.torch import save
-from scripts import load_script
+from scripts import ROOT, load_script
 
 from models import xception
 from utils.weights.averaging import averaged_files
