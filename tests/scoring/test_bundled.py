@@ -2,16 +2,19 @@
 
 import csv
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from utils.core.config import ROOT, load_config
 from utils.core.metrics import frame_metrics
+from utils.evaluation.calibration import CALIBRATION_KEY, Note
 from utils.scoring.config import SubmissionConfig
-from utils.scoring.scorer import BUNDLED, score
+from utils.scoring.scorer import BUNDLED, build, score, score_media
+from utils.scoring.verdict import FAKE, OPEN, REAL, limits_for, verdict_on
 from utils.training.config import WSDANConfig, XceptionConfig
-from utils.weights.checkpoint import read_state_dict
+from utils.weights.checkpoint import read_metadata, read_state_dict
 from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
 from utils.weights.table import check, read_entries
 
@@ -35,6 +38,26 @@ def test_the_file_says_what_the_network_expects_of_a_face(config):
         _, metadata = read_state_dict(path)
         preprocess = Preprocess.from_metadata(metadata[PREPROCESS_KEY])
         assert 224 <= preprocess.size <= 256 and preprocess.window is not None
+
+
+def test_two_networks_say_what_they_are_and_what_may_be_done_with_them(config):
+    assert [network for network, _, _ in config.ensemble] == ["xception", "wsdan-xception"]
+    notes = []
+    for network, path, _ in config.ensemble:
+        metadata = read_metadata(path)
+        assert metadata["network"] == network and metadata["data"] and "research" in metadata["licence"]
+        notes.append(Note.read(metadata[CALIBRATION_KEY]))
+    # Calibrated as one: the same scale and offset in both, which is the ensemble's where logits are averaged.
+    assert config.combine == "logits" and notes[0] == notes[1] and notes[0].faces >= 400
+
+
+def test_the_verdicts_limits_come_from_the_files(config, clip):
+    limits = limits_for(config)
+    assert 0 < limits.real_at < 0.5 <= limits.fake_at < 1
+    assert limits.reals.count >= 200 and limits.fakes.count >= 200
+    result = next(score_media([clip], *build(config, "cpu"), config))
+    assert verdict_on(result, limits).word in (REAL, OPEN)
+    assert verdict_on(replace(result, probability=limits.fake_at), limits).word in (FAKE, OPEN)
 
 
 def test_all_bundled_files_together_are_small_enough():

@@ -24,7 +24,7 @@ REAL, OPEN, FAKE = "likely real", "can't tell", "likely fake"
 LEAST_EYES = 25.0  # pixels between the eyes, in the frame; below, an enlarged face has no detail to judge by
 FEW_FACES = 5  # of a video: below, one blurred frame decides
 WIDE = 0.3  # standard deviation of a video's faces: some say real, others fake
-ALARMS, MISSES = 0.03, 0.15  # shares of the reals above fake_at, and of the fakes below real_at
+ALARMS, MISSES = 0.03, 0.05  # shares of the reals above fake_at, and of the fakes below real_at
 STEPS = 200  # quantiles that are kept of a set of scores
 
 
