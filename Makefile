@@ -6,6 +6,7 @@
 # make bench         speed, memory and agreement beside the published procedure; leaves bench.json
 # make tables        write the tables of README and docs anew, from external/results
 # make weights       train what is shipped from the data in SHARED, two hours on two cores; goes on where it stopped
+# make faces         its crops and lists alone
 # make weights-check which weights are here, whole, and loadable
 # Another Python: make setup PYTHON=python3.12 (says so if .venv is of another one)
 # Without CUDA:   make setup CPU=1 (see docs/setup.md)
