@@ -225,11 +225,14 @@ def wsdan_losses(
     centers: Tensor,
     beta: float,
     picks: tuple[int, int] | None = None,
-    crop_theta: float | None = None,
-    drop_theta: float | None = None,
+    thetas: tuple[float, float] | None = None,
     head_dropout: float = 0.5,
 ) -> dict[str, Tensor]:
-    """Loss terms and new centres of one WS-DAN step, as `training_losses` gives them; None = drawn."""
+    """Loss terms and new centres of one WS-DAN step, as `training_losses` gives them; None = drawn.
+
+    thetas: of the crop and of the drop.
+    """
+    crop_theta, drop_theta = thetas or (None, None)
     picked = None if picks is None else torch.tensor(picks).expand(len(images), 2)
     logits_raw, feature_matrix, maps = net(images, head_dropout=head_dropout, picks=picked)
     crops, drops = [], []

@@ -99,9 +99,11 @@ def test_the_plain_wsdan_step_is_ours():
     net = WSDAN(2, 8, "xception").train()
     images, labels = torch.randn(3, 3, 96, 96), torch.tensor([0, 1, 1])
     centers = torch.randn(2, net.fc.in_features)
-    fixed = {"picks": (3, 5), "crop_theta": 0.5, "drop_theta": 0.55, "head_dropout": 0.0}
-    plain = procedure.wsdan_losses(net, images, labels, centers, 0.05, **fixed)
-    ours = training_losses(net, images, labels, centers, 0.05, **fixed)
+    fixed = {"picks": (3, 5), "head_dropout": 0.0}
+    plain = procedure.wsdan_losses(net, images, labels, centers, 0.05, thetas=(0.5, 0.55), **fixed)
+    ours = training_losses(
+        net, images, labels, centers, 0.05, crop_theta=0.5, drop_theta=0.55, **fixed
+    )
     for name in ("raw", "crop", "drop", "center", "total"):
         assert ours[name].item() == pytest.approx(plain[name].item(), rel=1e-4), name
     assert torch.allclose(ours["centers"], plain["centers"], atol=1e-5)

@@ -1,10 +1,8 @@
 """make_dataset.py as its users run it: folders of good and bad files, second runs, full disks, Ctrl-C."""
 
 import csv
-import errno
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -13,10 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from processes import start_stoppable
 
 import make_dataset
-from utils.data import crops
 from utils.data.crops import COLUMNS, read_faces_csv
 from utils.evaluation.sample_clips import package_file
 from utils.faces.align import align_face
@@ -269,47 +265,3 @@ class TestUsage:
         assert crop_names(tmp_path / "out" / "x y") == ["071.png"]
         usage = subprocess.run(command[:2], cwd=tmp_path, capture_output=True, text=True)
         assert usage.returncode == 2 and "usage" in usage.stderr
-
-
-class TestInterruptions:
-    @pytest.mark.parametrize("at", ["crop", "table"])
-    def test_full_disk(self, clip, tmp_path, capsys, monkeypatch, at):
-        """What was written stays, the line is clear, and the run can be taken up again."""
-        for name in ("a.mp4", "b.mp4"):
-            shutil.copy(clip, tmp_path / name)
-        arguments = [str(tmp_path), str(tmp_path / "out"), "--every", "18", "--workers", "1"]
-        full = OSError(errno.ENOSPC, "No space left on device")
-        name = {"crop": "write_crop_file", "table": "finish_folder"}[at]
-        original = getattr(crops, name)
-
-        def fail_in_b(where, *more):
-            if "b" in getattr(where, "folder", where).name:
-                raise full
-            return original(where, *more)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(f"utils.data.extraction.{name}", fail_in_b)
-            assert make_dataset.main(arguments) == 1
-        error = capsys.readouterr().err
-        assert "No space left on device" in error and "the same command goes on" in error
-        assert not (tmp_path / "out" / "b" / "faces.csv").exists()
-        assert make_dataset.main(arguments) == 0
-        assert all(len(read_faces_csv(tmp_path / "out" / stem / "faces.csv")) == 4 for stem in "ab")
-
-    def test_ctrl_c(self, clip, tmp_path):
-        for number in range(40):
-            shutil.copy(clip, tmp_path / f"{number:02d}.mp4")
-        command = [sys.executable, str(SCRIPT), str(tmp_path), str(tmp_path / "out"), "--every", "9"]
-        process = start_stoppable(command)
-        first = tmp_path / "out" / "00" / "faces.csv"
-        deadline = time.monotonic() + 1800  # as long as a busy machine may take
-        while not first.exists():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=600)
-        assert process.returncode == 130, error
-        assert "of 40 are complete; the same command goes on from there" in error and "Traceback" not in error
-        assert len(read_faces_csv(first)) == 8  # what was written stays
-        assert not list((tmp_path / "out").rglob("*.part"))
-        assert len(list((tmp_path / "out").glob("*/faces.csv"))) < 40
