@@ -97,7 +97,8 @@ faces: $(STAMP)
 	$(PY) make_split.py $(SHARED)/faces/faces.csv output/faces --out output/lists
 	$(PY) tools/list_reals.py $(SHARED)/reals/reals.csv output/faces --out output/lists
 
-# N1 in two stages, the second from the mean of the first and its start; then N2.
+# Xception in two stages, the second from the mean of the first and its start; the WS-DAN beside it is SHARED's as it
+# is; both are calibrated as one.
 weights: faces
 	$(PY) train-xception.py xception-conf-bundled.py originals=$(SHARED)/faces/faces.csv seed=18 learning_rate=1.2e-4 \
 	  ema=0.995 n_epoches=3 epoch_samples=2500 "groups=(('fake', 0.25), ('blend', 0.45), ('swap', 0.3))" \
@@ -106,10 +107,10 @@ weights: faces
 	$(PY) tools/average_weights.py output/bundled-xception-1.safetensors=0.5 \
 	  $(SHARED)/weights/xception-pairs.safetensors=0.5 output/bundled-xception-mean.safetensors
 	$(PY) train-xception.py xception-conf-bundled.py originals=$(SHARED)/faces/faces.csv
-	$(PY) train-wsdan.py wsdan-conf/bundled.py originals=$(SHARED)/faces/faces.csv \
-	  pretrained=$(SHARED)/weights/wsdan-xception-gpu.safetensors
-	$(PY) tools/export_weights.py output/bundled-xception/last.pth output/bundled-xception.safetensors
-	$(PY) tools/export_weights.py output/bundled-wsdan/last.pth output/bundled-wsdan-xception.safetensors
+	$(PY) tools/export_weights.py output/bundled-xception/last.pth output/N1.safetensors
+	$(PY) tools/calibrate.py output/N1.safetensors:.6 $(SHARED)/weights/wsdan-xception-gpu.safetensors:.4 \
+	  --list output/lists/dfdc-data.csv val --list output/lists/utk.csv dev --faces output/faces --half A --limit 400 \
+	  --bias -2.04 --output output/bundled-xception.safetensors output/bundled-wsdan.safetensors
 
 weights-check: $(STAMP)
 	$(PY) tools/check_weights.py

@@ -1,4 +1,4 @@
-"""N1 of the bundled weights: Xception on blends, in groups of a real face and its fakes (`make weights`).
+"""The bundled Xception: on blends and swaps, in groups of a real face and its fakes (`make weights`).
 
 Data: 10,430 pairs and 17,496 real faces of DFDC, UTKFace and LFW. Two CPU cores with bf16, shared with other
 work: 44 minutes for 15,000 images (stage 1, as the Makefile has it; its damage was weaker than today's), then

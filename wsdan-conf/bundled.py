@@ -1,8 +1,10 @@
-"""N2 of the bundled weights: WS-DAN over Xception on DFDC's own fakes, in groups (`make weights` runs it).
+"""WS-DAN over Xception on DFDC's own fakes, in groups: a stage after the WS-DAN that is shipped.
 
-A group is a real face, its fake and its self-blend; every seventh group is of another place. Two CPU cores
-with bf16, shared with other work: 39 minutes for 2,964 images. To expect on 150 faces of val: log loss 0.185,
-AUC 0.981. The first epoch had weaker damage than today's. The first command shows what it sees:
+What is shipped beside the bundled Xception is the file that this stage starts from (185 seconds on one H200).
+The stage was tried on two CPU cores with bf16, shared with other work: 39 minutes for 2,964 images; log loss
+0.185, AUC 0.981 on 150 faces of val, and no gain in the ensemble (external/results/dev.md, N1b+N2). A group is
+a real face, its fake and its self-blend; every seventh group is of another place. The first command shows what
+it sees:
 
     python train-wsdan.py wsdan-conf/bundled.py --show-batch batch.png
     python train-wsdan.py wsdan-conf/bundled.py
