@@ -3,8 +3,8 @@
 What is shipped beside the bundled Xception is the file that this stage starts from (185 seconds on one H200).
 The stage was tried on two busy CPU cores with bf16: 39 minutes for 2,964 images; log loss
 0.185, AUC 0.981 on 150 faces of val, no gain in the ensemble (external/results/dev.md, N1b+N2). A group is
-a real face, its fake and its self-blend; every seventh group is of another place. The first command shows what
-it sees:
+a real face, its fake and its self-blend; every seventh group is of another place. The first command
+shows what it sees:
 
     python train-wsdan.py wsdan-conf/bundled.py --show-batch batch.png
     python train-wsdan.py wsdan-conf/bundled.py
