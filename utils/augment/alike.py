@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from utils.augment.codecs import h264, jpeg
-from utils.augment.effects import add_noise, bilateral, down_up, gaussian
+from utils.augment.effects import add_noise, bilateral, down_up, gaussian, unsharp
 from utils.weights.preprocess import FACE_SIZE, Preprocess
 
 P_PLACE, P_DAMAGE, MOST_EFFECTS = 0.7, 0.75, 3
@@ -95,11 +95,6 @@ def reach(preprocess: Preprocess) -> tuple[int, int, int, int]:
         max(x1 - MARGIN, 0), max(y1 - MARGIN, 0),
         min(x2 + MARGIN, FACE_SIZE), min(y2 + MARGIN, FACE_SIZE),
     )  # fmt: skip
-
-
-def unsharp(image: np.ndarray, amount: float, sigma: float) -> np.ndarray:
-    """Sharpened by what a blur takes away."""
-    return cv2.addWeighted(image, 1 + amount, cv2.GaussianBlur(image, (0, 0), sigma), -amount, 0)
 
 
 def noise(image: np.ndarray, deviation: float, is_grey: bool, seed: int) -> np.ndarray:

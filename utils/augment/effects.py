@@ -38,6 +38,11 @@ def non_local_means(image: np.ndarray, strength: float) -> np.ndarray:
     return cv2.fastNlMeansDenoisingColored(image, None, strength, strength, 7, 21)
 
 
+def unsharp(image: np.ndarray, amount: float, sigma: float) -> np.ndarray:
+    """Sharpened by what a blur takes away."""
+    return cv2.addWeighted(image, 1 + amount, cv2.GaussianBlur(image, (0, 0), sigma), -amount, 0)
+
+
 def shrink(image: np.ndarray, by: float, interpolation: int = cv2.INTER_AREA, least: int = 1) -> np.ndarray:
     """At a share of its size, no side below `least` pixels."""
     size = [max(round(side * by), least) for side in image.shape[1::-1]]

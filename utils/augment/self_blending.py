@@ -11,6 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from utils.augment.effects import unsharp
 from utils.faces.align import TEMPLATE, common_extent, extent_mask
 
 # Outlines in the aligned face, x left of its middle (160) and y; each is mirrored to the other side.
@@ -91,8 +92,7 @@ def other_sharpness(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if kind == 0:
         return face
     if kind == 1:
-        amount = rng.uniform(0.3, 1.2)
-        return cv2.addWeighted(face, 1 + amount, cv2.GaussianBlur(face, (0, 0), 1.5), -amount, 0)
+        return unsharp(face, rng.uniform(0.3, 1.2), 1.5)
     down = rng.choice((cv2.INTER_AREA, cv2.INTER_LINEAR))
     up = rng.choice((cv2.INTER_LINEAR, cv2.INTER_CUBIC))
     by = rng.uniform(1.5, 3.5)
