@@ -48,7 +48,8 @@ PUBLISHED = ROOT / "submission-conf" / "wm.py"
 WORK = ROOT / "output" / "bench"  # git-ignored; made clips and weights are kept here
 # key=value, on top of any config; what the fast setting is stands here alone
 EXACT = (
-    "detect_size=None", "precision=fp32", "track=False", "turn=False", "frames=stride", "combine=probabilities",
+    "detect_size=None", "precision=fp32", "track=False", "turn=False", "frames=stride",
+    "combine=probabilities",
 )  # fmt: skip
 FAST = ("speed=fast",)
 ONNX = ("runtime=onnxruntime",)
