@@ -22,7 +22,6 @@ RATE = 25.0  # frames a second, of a file that doesn't say
 LONGEST_HOLE = 12.0  # seconds between stretches; over a longer one the video is decoded
 MUCH = 1.5  # a clip of so many times what may be decoded is decoded as a whole
 ROUNDS = (1, 2, 4)  # how finely the clip is cut up, from round to round, as long as faces are missing
-GROUP = 8  # frames of the later rounds read in one go, spread over the clip in each
 
 
 class StrideFrames:
@@ -115,7 +114,8 @@ class SpreadFrames:
             given = np.sort([*self.seconds, np.inf])
             gaps = given[np.searchsorted(given, times)] - times  # to the next frame that was given
             times = [time for time, gap in zip(times, gaps, strict=True) if gap >= 1 / rate]
-            groups = 1 if factor == 1 else ceil(len(times) / GROUP)
+            # Of the second round half the frames may do: they lie all over the clip, too.
+            groups = 2 if factor == 2 else 1
             for start in range(groups):
                 yield from self._at(times[start::groups], step)
 
