@@ -6,6 +6,7 @@
     python evaluate.py clips --videos ../shared/videos --variants plain "jpeg 50" face_limit=5
     python evaluate.py dev --val output/lists/dfdc-data.csv --elsewhere output/lists/utk.csv \\
         --faces output/faces --clips ../shared/reals/clips both=a.safetensors:.6,b.safetensors:.4
+    python evaluate.py verdicts                       # how often each word is said of reals and of fakes
 
 --output NAME also writes NAME.md and NAME.json; key=value changes the config of `faces` and `clips`.
 Exit codes: 0 done, 1 unusable data or disk, 2 usage, config or weights, 130 Ctrl-C.
@@ -31,6 +32,8 @@ CLIPS = """Mean p(fake) of real and labelled clips, plain and re-compressed, sca
 wrong side of 0.5 in bold), and, of the first variant, the spread of each clip's faces and its score by other
 rules than the mean. --videos: a folder with a labels.csv (filename,label); default: the folder videos of that
 which DFDC_SHARED names, if there."""
+VERDICTS = """What the verdict in words says of the real faces and the fakes that its limits were set by, by
+the score alone, as the weights' metadata has them."""
 DEV = """One score a candidate: mean AUC, less twice what the worst group of reals called fake exceeds 8% by,
 on half B of val, plain and damaged, on face swaps, and on reals of other places. Each network scores a face
 once; another weight or mean of the same files costs nothing. --limits: the one candidate's files get the
@@ -149,6 +152,23 @@ def faces(arguments: argparse.Namespace) -> tuple[str, dict]:
     return f"{counts}, seed {arguments.seed}\n\n{markdown(rows)}", data
 
 
+def verdicts(arguments: argparse.Namespace) -> tuple[str, dict]:
+    """The table as Markdown, and as plain data. Raises UserError."""
+    from utils.core.config import load_config
+    from utils.core.errors import WeightsError
+    from utils.scoring.config import SubmissionConfig
+    from utils.scoring.verdict import limits_for
+
+    found = limits_for(load_config(arguments.config, SubmissionConfig, arguments.overrides))
+    if found is None:
+        raise WeightsError(f"{arguments.config}: its weights state no limits of a verdict")
+    rows = {f"{sides.count} {sides.what}": found.shares(sides) for sides in (found.reals, found.fakes)}
+    lines = ["| said of | likely real | can't tell | likely fake |", "|---|---|---|---|"]
+    lines += [f"| {name} | {' | '.join(f'{share:.0%}' for share in row)} |" for name, row in rows.items()]
+    report = f"likely real up to {found.real_at:g}, likely fake from {found.fake_at:g}\n\n" + "\n".join(lines)
+    return report, {"real_at": found.real_at, "fake_at": found.fake_at, "shares": rows}
+
+
 def add_clips(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--videos", type=Path, help="folder of clips with a labels.csv")
@@ -260,6 +280,7 @@ def clip_reader():
 COMMANDS = {
     "scores": (SCORES, add_scores, scores), "faces": (FACES, add_faces, faces),
     "clips": (CLIPS, add_clips, clips), "dev": (DEV, add_dev, dev),
+    "verdicts": (VERDICTS, add_config, verdicts),
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -92,3 +92,12 @@ def test_shares_are_those_of_the_scores_themselves():
     measured = Measured.of(scores, "faces")
     for at in (0.1, 0.5, 0.8):
         assert measured.share_above(at) == pytest.approx((scores >= at).mean(), abs=0.01)
+
+
+def test_the_shares_of_the_words_are_those_of_the_scores():
+    reals, fakes = np.linspace(0, 0.6, 601), np.linspace(0.2, 1, 801)
+    limits = limits_from(reals, fakes, "reals", "fakes")
+    real, undecided, fake = limits.shares(limits.fakes)
+    assert real == pytest.approx((fakes <= limits.real_at).mean(), abs=0.01)
+    assert fake == pytest.approx((fakes >= limits.fake_at).mean(), abs=0.01)
+    assert real + undecided + fake == pytest.approx(1) and limits.shares(limits.reals)[2] < 0.05

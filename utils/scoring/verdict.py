@@ -56,6 +56,12 @@ class Limits:
     reals: Measured
     fakes: Measured
 
+    def shares(self, measured: Measured) -> list[float]:
+        """Of what was measured, the shares that are likely real, open and likely fake by the score alone."""
+        real = float((np.array(measured.quantiles) <= self.real_at).mean())
+        fake = measured.share_above(self.fake_at)
+        return [real, 1 - real - fake, fake]
+
     def to_metadata(self) -> str:
         """As JSON, for the metadata of each weights file of the ensemble."""
         return json.dumps(asdict(self))
