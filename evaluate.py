@@ -99,6 +99,15 @@ def without_overrides(names: list[str], arguments: argparse.Namespace) -> list[s
     return [name for name in names if "=" not in name]
 
 
+def stated(config) -> dict:
+    """The config as plain data, files of this repository by their path in it, whosever machine it lies on."""
+    from utils.core.config import as_plain
+
+    plain = as_plain(config)
+    plain["ensemble"] = [[name, path.removeprefix(f"{ROOT}/"), share] for name, path, share in plain["ensemble"]]
+    return plain
+
+
 def add_faces(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--list", type=Path, required=True, help="dfdc-data.csv or dfdc.json")
@@ -120,7 +129,7 @@ def positive(text: str) -> int:
 
 def faces(arguments: argparse.Namespace) -> tuple[str, dict]:
     """The report as Markdown, and its figures as plain data. Raises UserError."""
-    from utils.core.config import as_plain, load_config
+    from utils.core.config import load_config
     from utils.core.device import pick_device
     from utils.core.errors import ConfigError
     from utils.evaluation.corruptions import CORRUPTIONS
@@ -146,7 +155,7 @@ def faces(arguments: argparse.Namespace) -> tuple[str, dict]:
         rows |= figures(found.labels[places], {f"plain, {name}": answers["plain"][places]})
     counts = f"set {arguments.set} of {arguments.list.name}: {found.described()}"
     data = {
-        "faces": counts, "fakes": arguments.fakes, "seed": arguments.seed, "config": as_plain(config),
+        "faces": counts, "fakes": arguments.fakes, "seed": arguments.seed, "config": stated(config),
         "figures": rows,
     }  # fmt: skip
     return f"{counts}, seed {arguments.seed}\n\n{markdown(rows)}", data
@@ -177,7 +186,7 @@ def add_clips(parser: argparse.ArgumentParser) -> None:
 
 def clips(arguments: argparse.Namespace) -> tuple[str, dict]:
     """The report as Markdown, and its figures as plain data. Raises UserError."""
-    from utils.core.config import as_plain, load_config
+    from utils.core.config import load_config
     from utils.core.console import Progress
     from utils.core.errors import ConfigError, DataError, MediaError
     from utils.evaluation import clips
@@ -214,7 +223,7 @@ def clips(arguments: argparse.Namespace) -> tuple[str, dict]:
     tables = clips.means_table(rows, labels, variants) + "\n\n"
     tables += clips.spread_table(rows, labels, variants[0]) + "\n\n"
     tables += clips.rules_table(rows, labels, variants[0])
-    return tables, {"labels": labels, "config": as_plain(config), "clips": rows}
+    return tables, {"labels": labels, "config": stated(config), "clips": rows}
 
 
 def add_dev(parser: argparse.ArgumentParser) -> None:

@@ -157,11 +157,10 @@ def commands() -> list[list[str]]:
     for page in PAGES:
         for block in blocks(page, ""):
             for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                scripts = [place for place, word in enumerate(words) if word.endswith((".py", ".sh"))]
-                starts = ("python", "bash", "torchrun", "docker", ".venv/bin/python", "DFDC_SHARED=FOLDER")
-                if words and words[0] in starts and scripts:
-                    found.append(words[scripts[0] :])
+                if line.startswith(("python ", "bash ", "torchrun ", "docker ")):
+                    words = shlex.split(line, comments=True)
+                    scripts = [place for place, word in enumerate(words) if word.endswith((".py", ".sh"))]
+                    found += [words[place:] for place in scripts[:1]]
     return found
 
 
