@@ -104,8 +104,8 @@ def stated(config) -> dict:
     from utils.core.config import as_plain
 
     plain = as_plain(config)
-    plain["ensemble"] = [[name, path.removeprefix(f"{ROOT}/"), share] for name, path, share in plain["ensemble"]]
-    return plain
+    ensemble = [[name, path.removeprefix(f"{ROOT}/"), share] for name, path, share in plain["ensemble"]]
+    return plain | {"ensemble": ensemble}
 
 
 def add_faces(parser: argparse.ArgumentParser) -> None:
