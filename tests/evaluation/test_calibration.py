@@ -223,7 +223,7 @@ def test_errors_are_one_line(data, tmp_path, capsys):
     common = ["--list", str(data / "dfdc.json"), "valid", "--faces", str(data / "faces")]
     for weights, said in (
         ("no.safetensors", "no such weights file"),
-        ("/", "a folder, not a weights file"),
+        (str(tmp_path), "a folder, not a weights file"),
         (plain, "names no network"),
         (noted, "by hand"),
         (odd, "'preprocess' can't be understood"),
