@@ -234,7 +234,7 @@ def test_what_ran_can_be_printed_and_stored():
     assert json.loads(json.dumps(plain)) == plain and plain["size"] == [3, 4]
 
 
-@pytest.mark.parametrize("name, networks", [("wm", 3), ("bundled", 1)])
+@pytest.mark.parametrize("name, networks", [("wm", 3), ("bundled", 2)])
 def test_shipped_submission_configs(name, networks):
     config = load_config(ROOT / "submission-conf" / f"{name}.py", SubmissionConfig)
     assert len(config.ensemble) == networks
