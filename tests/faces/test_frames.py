@@ -111,6 +111,11 @@ def test_frames_between_are_asked_for_where_faces_are_missing():
     assert 150 <= clip.looked_at <= 175
 
 
+def test_a_short_clip_without_faces_is_not_searched_for_ever():
+    _, clip = watch(SpreadFrames(TimedReader(10, key_every=25), 25), lambda frame: False)
+    assert 25 < clip.looked_at <= 75
+
+
 def test_a_short_clip_gives_each_of_its_frames_once():
     reader = TimedReader(0.32)  # of 8 frames
     found, clip = watch(SpreadFrames(reader, 25))

@@ -60,8 +60,8 @@ class SpreadFrames:
 
     reader: a `FrameReader`, whose stride says what a frame may cost, and takes over where the clip's length
     is unknown; count: how many frames are needed if each holds a face. The first `count` come in their order.
-    Who asks for more gets frames between them, in rounds, up to seven times as many in all: so a clip is
-    searched the more finely the more faces are missing.
+    Who asks for more gets frames between them, in rounds, up to seven times as many in all, fewer of a short
+    clip: so it is searched the more finely the more faces are missing.
     """
 
     def __init__(self, reader: FrameReader, count: int):
@@ -107,7 +107,10 @@ class SpreadFrames:
     def _spread(self, length: float) -> Iterator[tuple[int, np.ndarray]]:
         rate = (self.reader.announced or RATE * self.duration) / self.duration
         step = self.reader.every / rate  # seconds that may be decoded for a frame
+        enough = max(2 * self.count, length / step)  # frames; about as many as a stride would give
         for factor in ROUNDS:
+            if len(self.seconds) >= enough:
+                return
             count = min(factor * self.count, ceil(length * rate))
             times = plan(length, self.reader.key_times, count, step)
             times = nearest(times, self.reader.key_times, 1 / rate)
