@@ -6,8 +6,9 @@
     python make_split.py --check dfdc-data.csv dfdc.json
     python make_split.py dfdc_train/ --check output/lists/dfdc-data.csv output/lists/dfdc.json
 
-LABELS are DFDC's metadata.json files, folders that are searched for them, or tables
-`name,is_fake,original[,set_name]`: is_fake 0/1 or real/fake; original = the video that a fake was made from.
+LABELS are DFDC's metadata.json files, folders that are searched for them, tables
+`name,is_fake,original[,set_name]` (is_fake 0/1 or real/fake; original = the video that a fake was made from),
+or, without originals, tables `filename,label` and lists of names with FAKE or REAL.
 A set_name that is given is kept; other videos are drawn by original, so that no original lies in two sets.
 
 Writes OUT/dfdc-data.csv (`name,is_fake,n_frame,set_name`, for Xception), OUT/dfdc.json (`{"train": [[video,
@@ -100,6 +101,13 @@ def split(
     if missing:
         print(f"{len(missing):,} labelled videos have no crops and are left out: {out / 'without-crops.txt'}")
     print(f"written: {out / 'dfdc-data.csv'} {out / 'dfdc.json'}")
+    alone = int((~table["knows_original"]).sum())
+    if alone:
+        print(
+            f"warning: no original is told of {alone:,} fakes: they and the videos that they were made from "
+            "may lie in different sets; labels with a column original prevent that",
+            file=sys.stderr,
+        )
     halves = unfinished(table, faces_root)
     if halves:
         print(

@@ -44,6 +44,43 @@ def test_a_linked_part_is_found(tmp_path):
     assert len(rows(tmp_path / "dfdc")) == 2
 
 
+def test_of_two_names_that_differ_by_suffix_alone_both_stay(tmp_path):
+    path = write(tmp_path / "metadata.json", {"a.mp4": {"label": "REAL"}, "a.avi": {"label": "REAL"}})
+    assert [row[0] for row in rows(path)] == ["a.mp4", "a.avi"]
+
+
+SAME = [("a", 1, "b", ""), ("b", 0, "b", ""), ("c", 0, "c", "")]
+NO_ORIGINALS = [("a", 1, "a", ""), *SAME[1:]]
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "name, text, expected",
+    [
+        ("bom.csv", "\ufeffname,is_fake,original\r\na,1,b\r\nb,0,\r\n\r\nc,0,\r\n", SAME),
+        ("excel.csv", "Name;Is_Fake;Original;note\na;1;b;x, y\nb;0;b;\nc;0\n", SAME),
+        ("tabs.tsv", "name\toriginal\tis_fake\na\tb.mp4\tFAKE\nb\tNaN\tREAL\nc\t\treal\n", SAME),
+        ("quoted.csv", '"spare","filename","label"\n"1,2","a.mp4","1"\n,"b.mp4",0.0\n,c.mp4,0\n',
+         NO_ORIGINALS),
+        ("list.txt", "a.mp4,FAKE\nb.mp4,REAL\nc.mp4,REAL\n", NO_ORIGINALS),
+        ("blanks.txt", "a.mp4 FAKE\nb.mp4  REAL\nc.mp4 real\n", NO_ORIGINALS),
+        ("of_pandas.csv", ",label,original\na.mp4,FAKE,b.mp4\nb.mp4,REAL,\nc.mp4,REAL,nan\n", SAME),
+        ("short.json", {"a.mp4": "FAKE", "b.mp4": "REAL", "c.mp4": "REAL"}, NO_ORIGINALS),
+        ("metadata.json", {"a.mp4": {"label": "FAKE", "original": "b.mp4"},
+                           "b.mp4": {"label": "REAL", "original": NAN}, "c.mp4": {"label": "REAL"}}, SAME),
+    ],
+)  # fmt: skip
+def test_every_form_of_labels_says_the_same(tmp_path, name, text, expected):
+    table = read_labels([write(tmp_path / name, text)])
+    assert rows(tmp_path / name) == expected
+    assert table["knows_original"].tolist() == [expected is SAME, True, True]
+
+
+def test_a_table_may_come_from_a_spreadsheet_in_utf_16(tmp_path):
+    (tmp_path / "t.txt").write_bytes("name\tis_fake\toriginal\r\né\t1\tb\r\n".encode("utf-16"))
+    assert rows(tmp_path / "t.txt") == [("é", 1, "b", "")]
+
+
 def test_tables_and_metadata_mix(tmp_path):
     path = write(tmp_path / "metadata.json", PART)
     table = write(tmp_path / "own.csv", "name,is_fake,original,set_name\nown , FAKE,xyz.mp4,valid\nNA,0,,\n")
@@ -70,7 +107,10 @@ def test_an_original_that_is_named_like_a_file_stays_itself(tmp_path):
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("name,is_fake\na,1\n", "no column original"),
+        ("name,fake\na,1\n", "columns name,fake; labels have filename,label or name"),
+        ("a.mp4,FAKE\nb.mp4;REAL\n", "line 2: must be a name and FAKE or REAL"),
+        ("filename,label\na.mp4,0.7\n", "line 2: label must be 0, 1, real or fake, not '0.7'"),
+        ("name;is_fake;original\na;fake;NaN\n", "line 2: the fake 'a' has no original"),
         ("name,is_fake,original\na,1,b\nc,0,c\na,1,d\n", "'a' is listed more .*line 2 and .*line 4"),
         ("name,is_fake,original\na,1,b\nc,maybe,d\n", "line 3: is_fake must be .*'maybe'"),
         ("name,is_fake,original\na,1,b\nc\n", "line 3: is_fake must be .*''"),
@@ -78,7 +118,7 @@ def test_an_original_that_is_named_like_a_file_stays_itself(tmp_path):
         ("name,is_fake,original\n,0,b\n", "line 2: the video has no name"),
         ("name,is_fake,original\na,1,b\nb,1,a\n", "line 2: the originals of 'a' lead in a circle"),
         ("name,is_fake,original\n", "lists no video"),
-        ("", "can't be read"),
+        ("", "is empty"),
     ],
 )
 def test_bad_tables(tmp_path, text, said):
@@ -97,13 +137,14 @@ def test_bad_tables(tmp_path, text, said):
         ([["a", 1]], "is no DFDC metadata"),
         ({}, "is no DFDC metadata"),
         ({"a.mp4": {"split": "train"}}, "'a.mp4' has no label"),
-        ({"a.mp4": "FAKE"}, "'a.mp4' has no label"),
+        ({"a.mp4": "MAYBE"}, "the label of 'a.mp4' must be FAKE or REAL, not 'MAYBE'"),
+        ({"a.mp4": 1}, "'a.mp4' has no label"),
         ({"a.mp4": {"label": "MAYBE"}}, "the label of 'a.mp4' must be FAKE or REAL, not 'MAYBE'"),
         ({"a.mp4": {"label": "FAKE"}}, "the fake 'a.mp4' has no original"),
         ({"a.mp4": {"label": "FAKE", "original": 3}}, "must be a name, not 3"),
         ({"": {"label": "REAL"}}, "a video has no name"),
         ('{"a.mp4": {"label": "REAL"}, "a.mp4": {"label": "REAL"}}', "'a.mp4' is there more than once"),
-        ({"a.mp4": {"label": "REAL"}, "a.avi": {"label": "REAL"}}, r"'a' is listed .*\(a.mp4\) .*\(a.avi\)"),
+        ({"a.mp4": {"label": "REAL"}, "a": {"label": "REAL"}}, r"'a' is listed .*\(a.mp4\) .*\(a\)"),
     ],
 )
 def test_bad_metadata(tmp_path, videos, said):

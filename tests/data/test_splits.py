@@ -210,3 +210,13 @@ def test_the_command_sets_originals_aside(tmp_path, capsys):
     assert run(tmp_path, text, "--hold-out", "0.2") == 0
     assert "holdout: " in capsys.readouterr().out
     assert len(json.loads((tmp_path / "out" / "dfdc.json").read_text())["holdout"]) == 2
+
+
+def test_labels_without_originals_make_lists_and_a_warning(tmp_path, capsys):
+    crops(tmp_path / "faces", a=1, b=1, c=1, d=1)
+    text = "filename,label\na.mp4,REAL\nb.mp4,REAL\nc.mp4,FAKE\nd.mp4,FAKE\n"
+    assert run(tmp_path, text, "--fractions", "train=0.5", "val=0.5") == 0
+    assert "no original is told of 2 fakes" in capsys.readouterr().err
+    lists = str(tmp_path / "out" / "dfdc-data.csv")
+    assert make_split.main([str(tmp_path / "labels.csv"), "--check", lists]) == 0
+    assert "the originals of 2 videos are unknown" in capsys.readouterr().out

@@ -176,7 +176,8 @@ def with_originals(lists: pd.DataFrame, labels: pd.DataFrame | None) -> pd.DataF
     """
     if labels is None:
         return lists.assign(original=None)
-    original = lists["name"].map(dict(zip(labels["name"], labels["original"], strict=True)))
+    known = labels[labels["knows_original"]]
+    original = lists["name"].map(dict(zip(known["name"], known["original"], strict=True)))
     return lists.assign(original=original.where(original.notna() | (lists["is_fake"] == 1), lists["name"]))
 
 
