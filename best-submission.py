@@ -118,6 +118,8 @@ def say_weights(config: SubmissionConfig, ensemble: Ensemble, detector_precision
     for member in ensemble.members:
         if not member.states_preprocess and not member.is_published:
             print(f"{member.file} doesn't say how its network sees a face: fed as the published weights are")
+    if config.calibration is not None:
+        print(f"each clip's score calibrated by {config.calibration}")
     print(
         f"on {ensemble.device}, classifiers in {ensemble.precision} by {config.runtime}, "
         f"detector in {detector_precision}"

@@ -25,6 +25,8 @@ class SubmissionConfig(FaceConfig):
     published validation has it. Published scoring has neither.
     combine: what the ensemble's weighted mean is of, "probabilities" as published, or "logits".
     ensemble: (network, weights file, weight) each; the weights sum to 1. Only scoring needs it.
+    calibration: a file that `evaluate.py scores --fit` wrote, which scales and moves the logit of each clip's
+    score; None, as published: none.
     """
 
     frames: str = "stride"
@@ -34,6 +36,7 @@ class SubmissionConfig(FaceConfig):
     attention_crop: bool = False
     combine: str = "probabilities"
     ensemble: list[tuple[str, str, float]] = field(default_factory=list, metadata={"path_at": 1})
+    calibration: str | None = field(default=None, metadata={"path": True})
 
     def __post_init__(self) -> None:
         super().__post_init__()

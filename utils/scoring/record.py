@@ -20,7 +20,7 @@ from utils.scoring.aggregate import Evidence, Result
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.submission import ENCODING, GO_ON, beside, csv_lines
 
-NEW_KEYS = {"combine": "probabilities", "frames": "stride", "turn": False}
+NEW_KEYS = {"combine": "probabilities", "frames": "stride", "turn": False, "calibration": None}
 _ANEW = "start anew with --force, or name another --output"
 RECORD_COLUMNS = ("filename", "probability", "faces", "reason", "warning", "size", "modified", "fingerprint")
 EVIDENCE_COLUMNS = ("spread", "lowest", "highest", "eyes")  # behind them; records of before have none
@@ -43,6 +43,8 @@ def fingerprint(config: SubmissionConfig, device: str = "cpu") -> str:
     for key, value in NEW_KEYS.items():  # records from before there was such a key hold for its default
         if plain[key] == value:
             del plain[key]
+    if config.calibration is not None:
+        plain["calibration"] = _content(config.calibration)
     plain["detector_weights"] = _content(config.detector_weights)
     plain["ensemble"] = [[network, _content(path), weight] for network, path, weight in config.ensemble]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]

@@ -27,6 +27,7 @@ from utils.faces.stream import Clip, Detector, Step, face_stream, limits_for
 from utils.faces.upright import detector_of
 from utils.faces.video import FrameReader, find_media
 from utils.scoring.aggregate import FaceScores, Result
+from utils.scoring.calibrated import ScoreCalibration, calibration_of
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import NOT_FINITE, Ensemble, build_ensemble
 from utils.scoring.submission import name_files
@@ -44,8 +45,8 @@ class _Batches:
     So what is in a batch depends on the clips alone, not on which of them was decoded first.
     """
 
-    def __init__(self, ensemble: Ensemble, size: int):
-        self.ensemble, self.size = ensemble, size
+    def __init__(self, ensemble: Ensemble, size: int, calibration: ScoreCalibration | None = None):
+        self.ensemble, self.size, self.calibration = ensemble, size, calibration
         self.clips: dict[Clip, FaceScores] = {}  # whose result is still to come, in their order
         self.crops: dict[Clip, list[np.ndarray]] = {}  # of those that have to wait for their turn
         self.faces: deque[tuple[FaceScores, np.ndarray]] = deque()  # whose turn it is
@@ -93,7 +94,8 @@ class _Batches:
     def _complete(self) -> Iterator[Result]:
         while self.clips and (oldest := next(iter(self.clips.values()))).complete:
             del self.clips[next(iter(self.clips))]
-            yield oldest.result(NOT_FINITE)
+            result = oldest.result(NOT_FINITE)
+            yield result if self.calibration is None else self.calibration.result(result)
 
 
 def score_media(
@@ -111,7 +113,7 @@ def score_media(
     """
     limits = limits_for(detector.device, config.batch_size)
     clips = (Clip(frames_of(path, config, limits.threads), path) for path in files)
-    batches, done = _Batches(ensemble, config.batch_size), 0
+    batches, done = _Batches(ensemble, config.batch_size, calibration_of(config)), 0
     with closing(face_stream(clips, detector, config.face_limit, limits)) as stream:
         for step in stream:
             for result in batches.take(step):
@@ -202,7 +204,8 @@ def files_in(paths: Iterable[Path]) -> tuple[dict[Path, Path], int]:
 
 
 def check_files(config: SubmissionConfig) -> None:
-    """Raises WeightsError, which names all weights files of the config that aren't there."""
+    """Raises WeightsError, which names all weights files of the config that aren't there, and ConfigError."""
+    calibration_of(config)
     named = [config.detector_weights, *(path for _, path, _ in config.ensemble)]
     missing = [path for path in dict.fromkeys(named) if path != PACKAGE_WEIGHTS and not Path(path).exists()]
     if missing:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from utils.core.errors import WeightsError
 from utils.faces.video import IMAGE_SUFFIXES
 from utils.scoring.aggregate import Result
+from utils.scoring.calibrated import ScoreCalibration, calibration_of
 from utils.scoring.config import SubmissionConfig
 from utils.weights.checkpoint import read_metadata
 
@@ -62,6 +63,15 @@ class Limits:
         fake = measured.share_above(self.fake_at)
         return [real, 1 - real - fake, fake]
 
+    def calibrated(self, calibration: ScoreCalibration) -> Limits:
+        """Those that hold for calibrated scores: the same clips stay on the same sides."""
+
+        def of(measured: Measured) -> Measured:
+            return replace(measured, quantiles=tuple(calibration.of(measured.quantiles).tolist()))
+
+        real_at, fake_at = calibration.of([self.real_at, self.fake_at]).tolist()
+        return Limits(real_at, fake_at, of(self.reals), of(self.fakes))
+
     def to_metadata(self) -> str:
         """As JSON, for the metadata of each weights file of the ensemble."""
         return json.dumps(asdict(self))
@@ -92,13 +102,14 @@ def _measured(entries: Mapping) -> Measured:
 def limits_for(config: SubmissionConfig) -> Limits | None:
     """The limits of a config's ensemble: those that all of its files state, and state alike; else None.
 
-    WeightsError for a file or an entry of no use.
+    With a calibration of clips they are moved along. WeightsError for a file or an entry of no use.
     """
     files = [read_metadata(path, "ensemble") for _, path, _ in config.ensemble]
     stated = {metadata.get(VERDICT_KEY) for metadata in files}
     if len(stated) != 1 or None in stated:
         return None
-    return Limits.from_metadata(stated.pop())
+    limits, calibration = Limits.from_metadata(stated.pop()), calibration_of(config)
+    return limits if calibration is None else limits.calibrated(calibration)
 
 
 def limits_from(reals: np.ndarray, fakes: np.ndarray, reals_are: str, fakes_are: str) -> Limits:
