@@ -170,7 +170,7 @@ def checkpoint_form(config: WSDANConfig, centers: FeatureCenters) -> CheckpointF
 
     keys = (
         "data_list", "seed", "train_sets", "max_train_videos", "self_blended", "epoch_samples", "groups",
-        "sources", "originals",
+        "sources", "originals", "masks",
     )  # fmt: skip
     return CheckpointForm(f"wsdan-{config.net}", "ckpt_{epoch}.pth", keys, state, load_state)
 

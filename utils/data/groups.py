@@ -23,6 +23,7 @@ from utils.core.errors import DataError
 from utils.data.batches import Sample
 from utils.data.crops import crop_landmarks
 from utils.data.datasets import read_crop
+from utils.data.meshes import Meshes
 from utils.data.sampling import SampleKey, plain_order
 from utils.data.sources import Source
 from utils.weights.preprocess import Preprocess
@@ -52,10 +53,18 @@ class GroupedFaces(Dataset):
     """A `Sample` is a group; `length` of them are an epoch.
 
     Each epoch has every stream's share of groups, in random order, and goes on through the stream's faces
-    where the last one stopped: all of them come before one comes again.
+    where the last one stopped: all of them come before one comes again. meshes: points for the masks, where
+    they are known; without, masks come from the detector's landmarks.
     """
 
-    def __init__(self, streams: Sequence[Stream], length: int, preprocess: Preprocess, seed: int):
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        length: int,
+        preprocess: Preprocess,
+        seed: int,
+        meshes: Meshes | None = None,
+    ):
         self.streams, self.preprocess, self.seed = list(streams), preprocess, seed
         self.counts = shared_out(length, [stream.share for stream in streams])
         empty = [
@@ -63,7 +72,7 @@ class GroupedFaces(Dataset):
         ]
         if empty:
             raise DataError(f"no group {empty[0].kind!r} can be made of the source {empty[0].source.name!r}")
-        self.augmentation = Alike()
+        self.augmentation, self.meshes = Alike(), meshes
         self.box = reach(preprocess)
         swapped = {id(stream.source): stream.source for stream in streams if stream.kind == "swap"}
         self.poses = {key: source.landmarks() for key, source in swapped.items()}
@@ -101,16 +110,17 @@ class GroupedFaces(Dataset):
         real, fake = source.pairs[place] if stream.kind in PAIRED else (source.reals[place], None)
         frame = int(rng.choice(source.videos.frames[real]))
         face, landmarks = self._read(source.path(real, frame))
+        mesh = self._mesh(source.path(real, frame))
         if stream.kind == "fake":
             return [face, self._read(source.path(fake, frame))[0]], [0, 1]
         if stream.kind == "trio":
-            target, blend, _ = target_and_blend(face, rng, landmarks, is_plain=True)
+            target, blend, _ = target_and_blend(face, rng, landmarks, is_plain=True, mesh=mesh)
             return [target, self._read(source.path(fake, frame))[0], blend], [0, 1, 1]
         if stream.kind == "blend":
-            return list(target_and_blend(face, rng, landmarks)[:2]), [0, 1]
+            return list(target_and_blend(face, rng, landmarks, mesh=mesh)[:2]), [0, 1]
         donor = source.reals[nearest_donor(self.poses[id(source)], place, rng)]
         other, its_landmarks = self._read(source.path(donor, frame))
-        return [face, grafted(face, other, (landmarks, its_landmarks), rng)[0]], [0, 1]
+        return [face, grafted(face, other, (landmarks, its_landmarks), rng, mesh)[0]], [0, 1]
 
     def plan(self, epoch: int) -> np.ndarray:
         """Stream and place in it of each group of an epoch: (N, 2)."""
@@ -140,6 +150,11 @@ class GroupedFaces(Dataset):
             raise UnreadableError(f"{path}: {reason}")
         x1, y1, x2, y2 = self.box
         return np.ascontiguousarray(face[y1:y2, x1:x2]), crop_landmarks(path) - (x1, y1)
+
+    def _mesh(self, path: Path) -> np.ndarray | None:
+        """A face's points in the pixels of what `_read` gives, if they are known."""
+        points = None if self.meshes is None else self.meshes.of(path)
+        return None if points is None else points - self.box[:2]
 
     def file(self, key: SampleKey) -> str:
         """The real crop that a group is made of, if it is readable."""

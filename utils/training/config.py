@@ -26,12 +26,13 @@ class TrainingConfig:
     train_sets, valid_set: names of sets in data_list; max_train_videos, max_valid_videos: a quick look.
     epoch_samples: an epoch ends after so many samples, drawn anew each time, to validate more often (None:
     after all). self_blended: share of an epoch's fake samples that give way to self-blended real faces (label
-    fake). ema: decay a step of averaged weights, which are then the ones validated and kept as `state_dict`;
-    0 = no averaging. window: x1, y1, x2, y2 of the aligned 320-pixel face that the network sees (end
-    exclusive), None = all of it; mean, std: of RGB in 0..1. step_epochs, step_factor: of the schedule "step";
-    warmup: share of the schedule "onecycle". checkpoint_minutes: between saves within an epoch. keep_every:
-    besides the newest state and the best, the checkpoints of each keep_every-th epoch and of the end are
-    kept; None = those of the last two epochs.
+    fake). masks: of blends and swaps in groups, "outlines" through five landmarks or a file of
+    tools/find_mesh.py. ema: decay a step of averaged weights, which are then the ones validated and kept as
+    `state_dict`; 0 = no averaging. window: x1, y1, x2, y2 of the aligned 320-pixel face that the network sees
+    (end exclusive), None = all of it; mean, std: of RGB in 0..1. step_epochs, step_factor: of the schedule
+    "step"; warmup: share of the schedule "onecycle". checkpoint_minutes: between saves within an epoch.
+    keep_every: besides the newest state and the best, the checkpoints of each keep_every-th epoch and of the
+    end are kept; None = those of the last two epochs.
     """
 
     train_sets: tuple[str, ...] = ("train",)
@@ -42,6 +43,7 @@ class TrainingConfig:
     augmentation: str = "published"
     self_blended: float = 0.0
     groups: tuple[tuple[str, float], ...] = ()
+    masks: str = field(default="outlines", metadata={"path": True, "words": ("outlines",)})
     sources: tuple[tuple[str, float], ...] = field(default=(), metadata={"path_at": 0})
     originals: str | None = field(default=None, metadata={"path": True})
     label_smoothing: float = 0.0
@@ -110,6 +112,8 @@ class TrainingConfig:
             raise ConfigError("originals must name a table for groups of a face and its own fake")
         if self.groups and (self.augmentation != "alike" or self.self_blended):
             raise ConfigError("groups need augmentation = 'alike', and self_blended = 0")
+        if self.masks != "outlines" and not self.groups:
+            raise ConfigError("masks of a file are for groups; without groups they stay 'outlines'")
         if self.groups and self.max_train_videos is not None:
             raise ConfigError("max_train_videos is for single faces; of groups epoch_samples says how many")
 

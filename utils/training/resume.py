@@ -19,7 +19,10 @@ from utils.weights.checkpoint import load_checkpoint, load_weights
 
 PUBLISHED_RESUME = "best.pth"
 # Keys that decide which samples come when and that older checkpoints lack: what was done then.
-YOUNGER_KEYS = {"self_blended": 0.0, "epoch_samples": None, "groups": [], "sources": [], "originals": None}
+YOUNGER_KEYS = {
+    "self_blended": 0.0, "epoch_samples": None, "groups": [], "sources": [], "originals": None,
+    "masks": "outlines",
+}  # fmt: skip
 
 
 def resume_path(config: TrainingConfig, writes: bool = True) -> Path | None:
