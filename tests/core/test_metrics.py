@@ -14,7 +14,8 @@ def test_worked_example():
     assert figures["log_loss"] == pytest.approx(sum(losses) / 4)
     assert figures["balanced_log_loss"] == pytest.approx((sum(losses[:3]) / 3 + losses[3]) / 2)
     assert figures["auc"] == 1.0
-    assert figures["accuracy"] == 0.75  # 0.5 counts as fake
+    assert figures["accuracy"] == 1  # a real face at exactly 0.5 is not called fake
+    assert frame_metrics([1, 0], [0.5, 0.51])["accuracy"] == 0
 
 
 def test_a_sure_and_wrong_answer_is_clipped():

@@ -12,7 +12,7 @@ from scripts import load_script
 from small_config import write_config, write_weights
 
 from utils.core.errors import DataError, WeightsError
-from utils.evaluation import clips
+from utils.evaluation import clip_tables, clips
 from utils.faces.detector import Face
 from utils.scoring.config import SubmissionConfig
 
@@ -109,24 +109,41 @@ def test_scores_that_are_no_numbers_are_told():
 
 
 def test_figures_and_tables():
-    figures = clips.clip_figures(np.array([0.1, 0.2, 0.6]), 0)
+    figures = clip_tables.clip_figures(np.array([0.1, 0.2, 0.6]), 0)
     assert figures["mean"] == pytest.approx(0.3) and figures["margin"] == pytest.approx(0.2)
     assert (figures["min"], figures["max"], figures["faces"]) == (0.1, 0.6, 3)
     assert figures["std"] == pytest.approx(np.std([0.1, 0.2, 0.6]))
-    missed = clips.clip_figures(np.array([0.1, 0.3]), 1)
+    missed = clip_tables.clip_figures(np.array([0.1, 0.3]), 1)
     assert missed["margin"] == pytest.approx(-0.3)
-    none = clips.clip_figures(np.array([]), 1)
-    alarm = clips.clip_figures(np.array([0.8]), 0)
+    none = clip_tables.clip_figures(np.array([]), 1)
+    alarm = clip_tables.clip_figures(np.array([0.8]), 0)
     rows = {"a": {"plain": figures, "dark": alarm}, "b": {"plain": missed, "dark": none}}
     labels = {"a": 0, "b": 1}
-    table = clips.means_table(rows, labels, ["plain", "dark"]).splitlines()
+    table = clip_tables.means_table(rows, labels, ["plain", "dark"]).markdown().splitlines()
     assert table[2:] == [
         "| a | real | 0.300 | **0.800** |",
         "| b | fake | **0.200** | no face |",
         "| real clips above 0.5, of 1 | | 0 | 1 |",
     ]
-    spread = clips.spread_table(rows, labels, "plain").splitlines()
+    spread = clip_tables.spread_table(rows, labels, "plain").markdown().splitlines()
     assert spread[2] == "| a | real | 3 | 0.300 | 0.216 | 0.100 | 0.600 | 0.200 |"
+    plain, dark = clip_tables.judged_clips(rows, labels)  # without the clip that has no face
+    assert plain.labels.tolist() == [0, 1] and plain.scores.tolist() == pytest.approx([0.3, 0.2])
+    assert (dark.name, dark.labels.tolist(), dark.scores.tolist()) == ("dark", [0], [0.8])
+
+
+def test_clips_may_be_labelled_in_any_form(tmp_path):
+    for name in ("a.mp4", "b.mov"):
+        (tmp_path / name).touch()
+    (tmp_path / "metadata.json").write_text('{"a.mp4": {"label": "FAKE", "original": "b"}}')
+    (tmp_path / "own.csv").write_text("name;is_fake;original\na;1;b\nb;0;NaN\n")
+
+    def found(*labels: Path) -> list[tuple]:
+        named = clips.labelled_clips(tmp_path, labels)
+        return [(clip.path.name, clip.label, clip.name) for clip in named]
+
+    assert found() == [("a.mp4", 1, "a.mp4")]
+    assert found(tmp_path / "own.csv") == [("a.mp4", 1, "a"), ("b.mov", 0, "b")]
 
 
 def test_label_tables_of_no_use_are_named(tmp_path):
@@ -134,7 +151,7 @@ def test_label_tables_of_no_use_are_named(tmp_path):
         clips.labelled_clips(tmp_path)
     (tmp_path / "b.mp4").touch()
     texts = ("filename\na.mp4\n", "filename,label\na.mp4,1\n", "filename,label\n,x\n")
-    wrong = [f"filename,label\nb.mp4,{label}\n" for label in ("0.7", "inf", "2", "real")]
+    wrong = [f"filename,label\nb.mp4,{label}\n" for label in ("0.7", "inf", "2", "maybe")]
     for text in (*texts, *wrong):
         (tmp_path / "labels.csv").write_text(text)
         with pytest.raises(DataError, match="labels.csv"):
@@ -172,6 +189,7 @@ def test_the_tool(clip, tmp_path, monkeypatch, capsys):
     assert "| clip | truth | plain | half size |" in said and "| copy.mp4 | fake | 2 |" in said
     assert said.strip() in (tmp_path / "o.md").read_text()
     data = json.loads((tmp_path / "o.json").read_text())
+    assert "<svg" in (tmp_path / "o.html").read_text() and data["figures"]["plain"]["files"] == 2
     assert data["config"]["detect_size"] == 320 and data["labels"] == {clip.name: 0, "copy.mp4": 1}
     plain = data["clips"]["copy.mp4"]["plain"]
     assert plain["mean"] == pytest.approx(data["clips"][clip.name]["plain"]["mean"])

@@ -14,7 +14,7 @@ from utils.core.errors import WeightsError
 from utils.core.files import give_report
 from utils.data.crops import write_faces_csv
 from utils.evaluation.corruptions import CORRUPTIONS
-from utils.evaluation.measures import LabelledFaces, corrupted, figures, markdown, probabilities
+from utils.evaluation.measures import LabelledFaces, corrupted, figures, probabilities, variant_table
 from utils.faces.align import TEMPLATE
 from utils.faces.detector import Face
 
@@ -95,7 +95,7 @@ def test_figures_of_a_known_ensemble():
     expected = -(np.log(200 / 255) + np.log(1 - 90 / 255)) / 2
     assert rows["plain"]["log_loss"] == pytest.approx(expected)
     assert rows["0.1 of the light"]["accuracy"] == 0.5 and rows["plain"]["false_alarms"] == 0
-    table = markdown(rows)
+    table = variant_table(rows).markdown()
     assert table.splitlines()[2].startswith("| plain | 1.0000 | 0.") and table.count("\n") == 8
     assert len({line.count("|") for line in table.splitlines()}) == 1
 
@@ -111,10 +111,11 @@ def test_answers_that_are_no_numbers_are_told():
 
 def test_what_is_undefined_is_null_in_the_report(tmp_path, capsys):
     rows = figures(np.ones(2, int), {"plain": np.array([0.2, 0.9])})  # no real face
-    assert give_report(tmp_path / "r", ["tool"], markdown(rows), {"figures": rows, "more": [1, "a"]}) == 0
+    text = variant_table(rows).markdown()
+    assert give_report(tmp_path / "r", ["tool"], text, {"figures": rows, "more": [1, "a"]}) == 0
     data = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
     assert data["figures"]["plain"]["auc"] is None and data["figures"]["plain"]["accuracy"] == 0.5
-    assert (data["command"], data["more"]) == ("tool", [1, "a"]) and "nan" in capsys.readouterr().out
+    assert (data["command"], data["more"]) == ("tool", [1, "a"]) and "undefined" in capsys.readouterr().out
 
 
 def test_faces_are_grouped_by_how_far_they_turn(tmp_path):

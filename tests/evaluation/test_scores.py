@@ -1,15 +1,13 @@
-"""Figures of scores: worked by hand or scikit-learn's, undefined where they are; files of scores."""
-
-import json
+"""Figures of scores: worked by hand or scikit-learn's, undefined where they are; the bootstrap."""
 
 import numpy as np
 import pytest
-from scripts import load_script
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import accuracy_score, average_precision_score, log_loss, roc_auc_score
 
-from utils.core.errors import DataError
-from utils.evaluation.score_files import Scored, compared, listed, read_table, read_truth
-from utils.evaluation.scores import equal_error, figures, markdown
+from utils.evaluation.bootstrap import auc_of_draws, interval, mean_of_draws, weights_drawn
+from utils.evaluation.paired import differences
+from utils.evaluation.scores import equal_error, figures, reliability, table_across, table_of
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
 SCORES = np.array([0.1, 0.2, 0.3, 0.8, 0.4, 0.6, 0.7, 0.9, 0.95, 1.0])
@@ -55,11 +53,32 @@ def test_calibration_error_is_none_where_scores_are_shares():
     assert figures(labels, np.repeat([0.3, 0.7], 10), draws=5)["ece"] == pytest.approx(0.2)
 
 
+def test_reliability_is_scikit_learns_curve():
+    rng = np.random.default_rng(5)
+    scores = rng.random(500)
+    labels = (rng.random(500) < scores**2).astype(int)
+    bins = reliability(labels, scores)
+    fakes, means = calibration_curve(labels, scores, n_bins=10)
+    np.testing.assert_allclose([[part.fakes, part.mean] for part in bins], np.stack([fakes, means], axis=1))
+    assert sum(part.count for part in bins) == 500
+    expected = sum(abs(part.fakes - part.mean) * part.count / 500 for part in bins)
+    assert figures(labels, scores, draws=5)["ece"] == pytest.approx(expected)
+
+
+def test_exactly_one_half_is_real_and_calling_nothing_fake_may_be_best():
+    row = figures(np.array([0, 1, 0]), np.array([0.5, 0.5, 1.0]), draws=5)
+    assert (row["real_as_real"], row["fake_as_real"], row["real_as_fake"]) == (1, 1, 1)
+    assert row["best_accuracy"] == pytest.approx(2 / 3) and row["best_threshold"] > 1
+
+
 def test_what_needs_both_kinds_is_undefined_without_one():
     row = figures(np.zeros(3), np.array([0.1, 0.6, 0.2]))
-    for key in ("auc", "auc_low", "average_precision", "eer", "best_accuracy", "tpr_at_0.1"):
+    for key in ("auc", "auc_low", "average_precision", "eer", "best_accuracy", "tpr_at_0.1", "misses",
+                "balanced_log_loss"):  # fmt: skip
         assert np.isnan(row[key]), key
-    assert row["accuracy"] == pytest.approx(2 / 3) and "undefined" in markdown({"a": row})
+    assert row["accuracy"] == pytest.approx(2 / 3) and row["false_alarms"] == pytest.approx(1 / 3)
+    assert "| AUC | undefined |" in table_of({"a": row}).markdown()
+    assert table_across({"a": row}, ["files", "auc"], "set").rows == [["a", "3", "undefined"]]
     for labels, scores in (([0, 2], [0.1, 0.2]), ([0, 1], [0.1, 1.2]), ([], []), ([0], [0.1, 0.2])):
         with pytest.raises(ValueError):
             figures(np.array(labels), np.array(scores))
@@ -79,69 +98,40 @@ def test_the_bootstrap_draws_the_faces_of_a_video_together():
     assert width(repeated) == pytest.approx(width(alone), rel=0.15) and width(apart) < 0.6 * width(alone)
 
 
-@pytest.fixture
-def tables(tmp_path):
-    (tmp_path / "labels.csv").write_text(
-        "filename,label,source\na.mp4,0,x\nb.mp4,1,x\nc.mp4,0,y\nd.mp4,1,y\ne.mp4,1,x\n"
-    )
-    (tmp_path / "s.csv").write_text("filename,label\na.mp4,0.1\nb.mp4,0.2\nc.mp4,0.5\ne.mp4,0.9\nz.mp4,0.3\n")
-    (tmp_path / "s.errors.csv").write_text("filename,reason\nc.mp4,no face\n")
-    return tmp_path
 
 
-def test_missing_extra_and_unjudged_files_are_named(tables):
-    truth, scored = read_truth(tables / "labels.csv"), Scored.read(tables / "s.csv")
-    lines = listed(truth, scored).splitlines()
-    assert lines[1].split() == ["a.mp4", "real", "0.1000"] and lines[2].startswith("b.mp4  fake   0.2000")
-    assert "no face" in lines[3] and "s.csv" in lines[4]
-    assert lines[6].startswith("2 of 3 ") and "z.mp4" in lines[7]
+def test_draws_weigh_files_as_scikit_learn_does():
+    rng = np.random.default_rng(1)
+    labels, scores = rng.integers(0, 2, 60), rng.random(60).round(1)  # rounded: with ties
+    parts = list(weights_drawn(None, 60, draws=50))
+    weights = np.concatenate(parts)
+    assert weights.shape == (50, 60) and (weights.sum(axis=1) == 60).all() and weights.max() > 1
+    expected = [roc_auc_score(labels, scores, sample_weight=row) for row in weights]
+    np.testing.assert_allclose(auc_of_draws(labels, scores, weights), expected)
+    means = [np.average(scores, weights=row) for row in weights]
+    np.testing.assert_allclose(mean_of_draws(scores, weights), means)
+    alone = np.zeros((1, 60))
+    alone[0, np.flatnonzero(labels == 1)] = 1
+    undefined = auc_of_draws(labels, scores, alone)
+    assert np.isnan(undefined).all() and np.isnan(interval(undefined)).all()
+    together = np.concatenate(list(weights_drawn(np.repeat(np.arange(30), 2), 60, draws=20)))
+    assert (together[:, ::2] == together[:, 1::2]).all()
 
 
-def test_columns_are_files_and_their_sources(tables):
-    truth = read_truth(tables / "labels.csv")
-    files = [Scored.read(tables / "s.csv"), Scored(tables / "t.csv", {"c.mp4": 0.2, "d.mp4": 0.6}, {})]
-    columns = compared(truth, files)
-    assert [key.rpartition("/")[2] for key in columns] == ["s.csv", "s.csv, x", "t.csv", "t.csv, y"]
-    assert [row["files"] for row in columns.values()] == [3, 3, 2, 2]
-    with pytest.raises(DataError, match="u.csv"):
-        compared(truth, [Scored(tables / "u.csv", {"z.mp4": 0.2}, {})])
-
-
-def test_labels_may_be_dfdcs_metadata(tmp_path):
-    path = tmp_path / "metadata.json"
-    path.write_text(json.dumps({"a.mp4": {"label": "FAKE", "original": "b.mp4"}, "b.mp4": {"label": "REAL"}}))
-    assert read_truth(path).labels == {"a.mp4": 1, "b.mp4": 0}
-    for wrong in ([], {"a": 1}, {"a": {"label": "TRUE"}}):
-        path.write_text(json.dumps(wrong))
-        if wrong != []:
-            with pytest.raises(DataError, match="metadata.json"):
-                read_truth(path)
-
-
-@pytest.mark.parametrize("text", ["name,p\na,0.1\n", "", "a,many\n", "a,0\na,1\n", "a,1.5\n"])
-def test_tables_that_are_none_are_refused(tmp_path, text):
-    header = "" if text in ("", "name,p\na,0.1\n") else "filename,label\n"
-    (tmp_path / "s.csv").write_text(header + text)
-    with pytest.raises(DataError, match="s.csv"):
-        read_table(tmp_path / "s.csv")
-
-
-def test_the_command(tables, tmp_path, capsys):
-    tool = load_script("evaluate.py")
-    assert tool.main(["scores", str(tables / "labels.csv"), str(tables / "s.csv"), "--output",
-                      str(tmp_path / "r")]) == 0  # fmt: skip
-    said = capsys.readouterr().out
-    assert "b.mp4" in said and "| AUC |" in said
-    data = json.loads((tmp_path / "r.json").read_text())
-    assert data["command"].startswith("python evaluate.py scores")
-    assert data["figures"][str(tables / "s.csv")]["auc"] == 1
-    for code, arguments in (
-        (1, ["scores", str(tables / "none.csv"), str(tables / "s.csv")]),
-        (1, ["scores", str(tables / "s.csv"), str(tables / "s.csv")]),
-        (2, ["scores", str(tables / "labels.csv"), str(tables / "s.csv"), "--clip", ".9", ".1"]),
-    ):
-        assert tool.main(arguments) == code
-        error = capsys.readouterr().err
-        assert error.startswith("error: ") and error.count("\n") == 1
-    with pytest.raises(SystemExit, match="2"):
-        tool.main(["judge"])
+def test_a_difference_is_that_of_scikit_learns_figures_and_sure_where_it_is_large():
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 2, 400)
+    good, bad = ((labels + rng.normal(0, spread, 400)).clip(-2, 3) / 5 + 0.4 for spread in (0.4, 1.0))
+    found = {part.figure: part for part in differences(labels, good, bad, draws=300)}
+    gaps = {"AUC": roc_auc_score(labels, bad) - roc_auc_score(labels, good),
+            "log loss, clipped": np.diff([log_loss(labels, p.clip(0.01, 0.99)) for p in (good, bad)])[0],
+            "accuracy at 0.5": np.diff([accuracy_score(labels, p > 0.5) for p in (good, bad)])[0],
+            }  # fmt: skip
+    for name, gap in gaps.items():
+        assert found[name].value == pytest.approx(gap, abs=1e-9)
+        assert found[name].low < gap < found[name].high and found[name].verdict == "worse"
+    assert all(part.verdict == "better" for part in differences(labels, bad, good, draws=300))
+    same = differences(labels, good, good, draws=20)
+    assert all(part.verdict == "not told apart" and part.low == part.high == 0 for part in same)
+    alone = differences(np.ones(5), good[:5], bad[:5], draws=20)
+    assert [part.verdict for part in alone[::2]] == ["undefined", "undefined"]

@@ -77,15 +77,17 @@ def check_report(name: Path | None) -> None:
         return
     if name.name in ("", ".."):
         raise ConfigError(f"--output {name}: a folder; name the report, as {name / 'report'}")
-    for suffix in (".md", ".json"):
+    for suffix in (".md", ".json", ".html"):
         check_output(Path(f"{name}{suffix}"), suffix)
 
 
-def give_report(name: str | Path | None, command: Sequence[str], report: str, data: dict) -> int:
+def give_report(
+    name: str | Path | None, command: Sequence[str], report: str, data: dict, page: str = ""
+) -> int:
     """Print a report; with a name also write `name`.md, with the command, and `name`.json, its figures.
 
-    data: dicts, lists, strings and numbers; NaN, undefined, becomes null. Returns the exit status. Raises
-    OSError.
+    data: dicts, lists, strings and numbers; NaN, undefined, becomes null. page: the same as HTML, for
+    `name`.html; "" = none. Returns the exit status. Raises OSError.
     """
     print(report)
     if name is None:
@@ -94,6 +96,8 @@ def give_report(name: str | Path | None, command: Sequence[str], report: str, da
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(f"{path}.md", f"    {line}\n\n{report}\n")
     write_whole(f"{path}.json", json.dumps({"command": line} | without_nan(data), indent=1) + "\n")
+    if page:
+        write_whole(f"{path}.html", page)
     return 0
 
 

@@ -14,7 +14,8 @@ def frame_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, fl
 
     labels: (N,) 0 = real, 1 = fake; probabilities: (N,) of being fake, in [0, 1].
     Returns log_loss, balanced_log_loss (mean of the two classes' mean log loss), both with the probability
-    clipped to [0.01, 0.99]; auc (NaN where only one class is there: it is undefined) and accuracy at 0.5.
+    clipped to [0.01, 0.99]; auc (NaN where only one class is there: it is undefined) and accuracy at 0.5:
+    above it is called fake, and 0.5 itself, as of what can't be judged, is not.
     ValueError for no frames, other labels than 0 and 1, or probabilities that aren't numbers in [0, 1].
     """
     labels = np.asarray(labels).astype(np.int64)
@@ -34,5 +35,5 @@ def frame_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, fl
         "log_loss": float(log_loss(labels, clipped, labels=[0, 1])),
         "balanced_log_loss": float(log_loss(labels, clipped, labels=[0, 1], sample_weight=weights)),
         "auc": float(roc_auc_score(labels, probabilities)) if len(classes) == 2 else float("nan"),
-        "accuracy": float(accuracy_score(labels, probabilities >= 0.5)),
+        "accuracy": float(accuracy_score(labels, probabilities > 0.5)),
     }

@@ -21,10 +21,12 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from utils.core.errors import DataError, WeightsError
+from utils.scoring.calibrated import ScoreCalibration
+from utils.scoring.ensemble import to_logits
 
 FAKE = 1
 MOST_SCALE = 10.0  # faces that the network tells apart without an error would have an infinite one
-LEAST_FACES, FEW_FACES = 20, 200  # of each class: below the first it is refused, below the second warned
+LEAST_FACES, FEW_FACES = 20, 200  # or files, of each kind: below the first it is refused, the second warned
 CALIBRATION_KEY = "calibrated"  # under which a weights file holds its note
 
 
@@ -146,10 +148,10 @@ def _fitted(table: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -
     """The factors of the columns (N, K) whose sum is the logit; the first must be a sensible scale."""
     counts = [int((labels == label).sum()) for label in (0, FAKE)]
     if not min(counts):
-        raise DataError("calibrating needs real and fake faces; one kind is missing")
+        raise DataError("calibrating needs both real and fake; one kind is missing")
     if min(counts) < LEAST_FACES:
         there = f"{counts[0]} real and {counts[1]} fake"
-        raise DataError(f"calibrating needs {LEAST_FACES} faces of each kind; there are {there}")
+        raise DataError(f"calibrating needs {LEAST_FACES} of each kind; there are {there}")
     if not np.isfinite(table).all():
         raise WeightsError("what the last layer sees or says is no finite number: damaged weights")
     # No penalty: C is infinite; the second column stands for the intercept.
@@ -160,9 +162,15 @@ def _fitted(table: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -
         raise DataError(f"the network's logit would be multiplied by {scale:.3g}: it goes against the labels")
     if scale > MOST_SCALE:
         raise DataError(
-            f"the logit would be multiplied by {scale:.3g}: the faces are too few, or all judged rightly"
+            f"the logit would be multiplied by {scale:.3g}: there are too few, or all are judged rightly"
         )
     return factors
+
+
+def fit_scores(labels: np.ndarray, scores: np.ndarray, fitted_on: str) -> ScoreCalibration:
+    """That of files' scores (N,), for `calibration=` of scoring; labels (N,) 1 = fake. Errors as of `fit`."""
+    table = np.stack([to_logits(scores), np.ones(len(scores))], axis=1)
+    return ScoreCalibration(*fit(table, labels), len(labels), fitted_on)
 
 
 @torch.no_grad()

@@ -17,22 +17,25 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import pandas as pd
 
 from utils.augment.codecs import jpeg
 from utils.augment.effects import darken, shrink
 from utils.core.config import ROOT
+from utils.core.console import Progress
 from utils.core.errors import DataError, MediaError, WeightsError
+from utils.data.label_files import METADATA_FILE, read_label_files
+from utils.evaluation.clip_tables import clip_figures
 from utils.evaluation.sample_clips import REAL_CLIPS, frame_rate, package_file, write_video
 from utils.faces.frames import SpreadFrames, StrideFrames
 from utils.faces.prefetch import Frames
 from utils.faces.stream import Clip, Detector, face_stream
-from utils.faces.video import FrameReader
+from utils.faces.video import FrameReader, find_media
 from utils.scoring.config import SubmissionConfig
-from utils.scoring.ensemble import NOT_FINITE, Ensemble, to_logits, to_probabilities
+from utils.scoring.ensemble import NOT_FINITE, Ensemble
 from utils.scoring.scorer import frames_of
 
 LABELS = "labels.csv"
+
 
 Frame = np.ndarray  # (H, W, 3) uint8 BGR
 
@@ -89,21 +92,26 @@ def package_clips(places: Sequence[tuple[str, str]] = REAL_CLIPS) -> list[Labell
     return [LabelledClip(path, 0, path.name) for relative, path in clips if "no_face." not in relative]
 
 
-def labelled_clips(folder: Path) -> list[LabelledClip]:
-    """The clips that `labels.csv` (filename,label) of a folder names; DataError if it is none."""
-    path = folder / LABELS
-    try:
-        table = pd.read_csv(path, dtype={"filename": str}, keep_default_na=False)
-        clips = [
-            LabelledClip(folder / name, label, name)
-            for name, label in zip(table["filename"], table["label"].tolist(), strict=True)
-        ]
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: no table filename,label of clips: {reason}") from None
-    for clip in clips:
-        if not clip.path.is_file() or clip.label not in (0, 1):
-            raise DataError(f"{path}: {clip.name}: the file must be there, and its label 0 or 1")
+def labelled_clips(folder: Path, labels: Sequence[Path] = ()) -> list[LabelledClip]:
+    """The clips of a folder that label files name, by default its labels.csv or metadata.json.
+
+    A name without a suffix stands for the one clip that has it. DataError where a clip isn't there.
+    """
+    own = [folder / name for name in (LABELS, METADATA_FILE) if (folder / name).is_file()][:1]
+    table = read_label_files(labels or own or [folder / LABELS])
+    if table["name"].duplicated().any():
+        raise DataError(
+            f"{folder}: {table.loc[table['name'].duplicated(), 'name'].iloc[0]} is labelled twice"
+        )
+    stems = {path.stem: path for path in find_media(folder)[0]}
+    clips = []
+    for name, label, where in zip(table["name"], table["is_fake"].tolist(), table["where"], strict=True):
+        path = folder / name
+        if not path.is_file():
+            path = stems.get(name, path)
+        if not path.is_file():
+            raise DataError(f"{where}: {path} is not there")
+        clips.append(LabelledClip(path, label, name))
     return clips
 
 
@@ -192,75 +200,22 @@ def write_h264(frames: Iterable[Frame], path: Path, rate_factor: int) -> None:
             container.mux(stream.encode(None))
 
 
-def clip_figures(scores: np.ndarray, label: int) -> dict[str, float | int | None]:
-    """faces, mean, std, min, max of a clip's scores; margin: how far the mean is on the right side of 0.5.
-
-    A clip without a face has the mean 0.5, as in a submission, and no spread.
-    """
-    if len(scores) == 0:
-        return {"faces": 0, "mean": 0.5, "std": None, "min": None, "max": None, "margin": 0.0, "by_rule": {}}
-    mean = float(scores.mean())
-    return {
-        "faces": len(scores), "mean": mean, "std": float(scores.std()),
-        "min": float(scores.min()), "max": float(scores.max()),
-        "margin": mean - 0.5 if label else 0.5 - mean, "by_rule": by_rule(scores),
-    }  # fmt: skip
-
-
-def by_rule(scores: np.ndarray) -> dict[str, float]:
-    """A clip's score (N,) -> one by each rule: the published mean, and two means of logits."""
-    logits = to_logits(scores)
-    weights = np.abs(logits) + 1e-6  # how sure a face's answer is
-    return {
-        "mean": float(scores.mean()),
-        "mean of logits": float(to_probabilities(logits.mean())),
-        "mean of logits, sure faces first": float(to_probabilities(np.average(logits, weights=weights))),
-    }
-
-
-def rules_table(rows: dict[str, dict[str, dict]], labels: dict[str, int], variant: str) -> str:
-    """Markdown: each clip's score by each rule; wrong ones in bold, and how far from the label on average."""
-    rules = list(by_rule(np.array([0.5])))
-    lines = [f"| clip | truth | {' | '.join(rules)} |", "|---" * (len(rules) + 2) + "|"]
-    known = {name: row[variant]["by_rule"] for name, row in rows.items() if row[variant]["faces"]}
-    for name, scores in known.items():
-        cells = [f"**{scores[rule]:.3f}**" if (scores[rule] > 0.5) != labels[name] else f"{scores[rule]:.3f}"
-                 for rule in rules]  # fmt: skip
-        lines.append(f"| {name} | {'fake' if labels[name] else 'real'} | {' | '.join(cells)} |")
-    for kind, label in (("real", 0), ("fake", 1)):
-        part = [scores for name, scores in known.items() if labels[name] == label]
-        if part:
-            off = [np.mean([abs(scores[rule] - label) for scores in part]) for rule in rules]
-            mean = " | ".join(f"{value:.3f}" for value in off)
-            lines.append(f"| {len(part)} {kind}: mean distance from the label | | {mean} |")
-    return "\n".join(lines)
-
-
-def means_table(rows: dict[str, dict[str, dict]], labels: dict[str, int], variants: list[str]) -> str:
-    """Markdown: mean p(fake) of each clip (row) and variant (column); the wrong side of 0.5 in bold."""
-    lines = [f"| clip | truth | {' | '.join(variants)} |", "|---" * (len(variants) + 2) + "|"]
-    for name, by_variant in rows.items():
-        cells = []
-        for variant in variants:
-            figures = by_variant[variant]
-            text = f"{figures['mean']:.3f}" if figures["faces"] else "no face"
-            cells.append(f"**{text}**" if figures["margin"] < 0 else text)
-        lines.append(f"| {name} | {'fake' if labels[name] else 'real'} | {' | '.join(cells)} |")
-    reals = [name for name in rows if labels[name] == 0]
-    counts = [sum(rows[name][variant]["mean"] > 0.5 for name in reals) for variant in variants]
-    lines.append(f"| real clips above 0.5, of {len(reals)} | | {' | '.join(map(str, counts))} |")
-    return "\n".join(lines)
-
-
-def spread_table(rows: dict[str, dict[str, dict]], labels: dict[str, int], variant: str) -> str:
-    """Markdown: the spread of each clip's per-face scores in one variant, and its margin from 0.5."""
-    lines = ["| clip | truth | faces | mean | std | lowest | highest | margin |", "|---" * 8 + "|"]
-    for name, by_variant in rows.items():
-        figures = by_variant[variant]
-        cells = [
-            "-" if figures[key] is None else f"{figures[key]:.3f}"
-            for key in ("mean", "std", "min", "max", "margin")
-        ]
-        truth = "fake" if labels[name] else "real"
-        lines.append(f"| {name} | {truth} | {figures['faces']} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def judge_clips(
+    chosen: Sequence[LabelledClip],
+    variants: Sequence[str],
+    judges: tuple[Detector, Ensemble],
+    config: SubmissionConfig,
+) -> dict[str, dict[str, dict]]:
+    """Figures by clip's name and variant. DataError naming a clip that can't be read, WeightsError."""
+    rows: dict[str, dict[str, dict]] = {clip.name: {} for clip in chosen}
+    with Progress("clips", len(chosen) * len(variants)) as progress:
+        for clip in chosen:
+            for variant in variants:
+                frames = VariantFrames(clip.path, variant, config)
+                try:
+                    found = face_scores(frames, *judges, config.face_limit)
+                except MediaError as error:
+                    raise DataError(f"{clip.path}: {error}") from None
+                rows[clip.name][variant] = clip_figures(found, clip.label)
+                progress.update(images=len(found))
+    return rows

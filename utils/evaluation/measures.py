@@ -16,6 +16,8 @@ from utils.data.crops import crop_name, landmarks_of_crops
 from utils.data.datasets import read_crop
 from utils.data.lists import find_videos, limit_videos, read_json_list, read_list
 from utils.evaluation.corruptions import CORRUPTIONS
+from utils.evaluation.report_tables import Table
+from utils.evaluation.scores import Judged, shown
 from utils.scoring.ensemble import NOT_FINITE, Ensemble
 
 # How far the nose lies beside the middle of eyes and mouth, in pixels of an aligned face: four in five of
@@ -42,6 +44,10 @@ class LabelledFaces:
     def face(self, place: int) -> np.ndarray:
         """One aligned face, uint8 RGB (320, 320, 3); DataError if it can't be read."""
         return read_face(self.paths[place])
+
+    def judged(self, name: str, scores: np.ndarray) -> Judged:
+        """Scores (N,) beside the labels; a video's faces belong together."""
+        return Judged(name, self.labels, scores, [str(path.parent) for path in self.paths])
 
     def described(self) -> str:
         """How many there are of each kind."""
@@ -125,7 +131,7 @@ def labelled_faces(
 
 
 def half_of(name: str) -> str:
-    """"A" or "B": which half of its set a video is in, by its name alone. Calibrate on A, choose on B."""
+    """ "A" or "B": which half of its set a video is in, by its name alone. Calibrate on A, choose on B."""
     return "AB"[hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[0] % 2]
 
 
@@ -180,10 +186,10 @@ def figures(labels: np.ndarray, answers: dict[str, np.ndarray]) -> dict[str, dic
     return rows
 
 
-def markdown(rows: dict[str, dict[str, float]]) -> str:
-    """A row a variant."""
-    lines = [f"| corruption | {' | '.join(HEADINGS)} | reals called fake |", "|---" * 6 + "|"]
+def variant_table(rows: dict[str, dict[str, float]]) -> Table:
+    """A row a variant; a figure that needs both kinds is undefined where one is missing."""
+    lines = []
     for name, row in rows.items():
-        cells = [f"{row[figure]:.4f}" for figure in FIGURES]
-        lines.append(f"| {name} | {' | '.join(cells)} | {row['false_alarms']:.1%} |")
-    return "\n".join(lines)
+        alarms = "undefined" if row["false_alarms"] != row["false_alarms"] else f"{row['false_alarms']:.1%}"
+        lines.append([name, *(shown(row[figure]) for figure in FIGURES), alarms])
+    return Table(["corruption", *HEADINGS, "reals called fake"], lines)

@@ -1,73 +1,70 @@
-"""Score files, as `submission.csv`, beside labels: a table `filename,label`, or DFDC's metadata."""
+"""Score files, as `submission.csv`, beside labels: which of their files are judged, and which are wrong."""
 
 from __future__ import annotations
 
 import csv
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from utils.core.errors import DataError
-from utils.core.metrics import CLIP
-from utils.data.lists import read_json
-from utils.evaluation.scores import figures
+from utils.data.label_files import NAMES, read_label_files
+from utils.data.tables import read_table
+from utils.evaluation.scores import Judged
+from utils.faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-MOST_ROWS = 50
-METADATA_LABELS = {"REAL": 0.0, "FAKE": 1.0}
+SCORES = ("label", "probability", "score")  # columns, the first that is there
+MOST_ROWS = 50  # of a list in the terminal, unless all are asked for
+MOST_NAMES = 10
+MEDIA = {*VIDEO_SUFFIXES, *IMAGE_SUFFIXES}
 
 
 @dataclass(frozen=True)
 class Truth:
-    """File name -> 0 or 1 = fake, and the source that the table states of some."""
+    """File name -> 0 or 1 = fake, and the source that the labels state of some."""
 
-    labels: dict[str, float]
+    labels: dict[str, int]
     sources: dict[str, str] = field(default_factory=dict)
 
 
-def read_truth(path: Path) -> Truth:
-    """A table filename,label[,source], or DFDC's metadata.json. DataError naming the file for another."""
-    if path.suffix.lower() == ".json":
-        entries = read_json(path)
-        try:
-            return Truth({name: METADATA_LABELS[entry["label"]] for name, entry in entries.items()})
-        except (AttributeError, KeyError, TypeError):
-            raise DataError(
-                f'{path}: no metadata.json, {{"<file>": {{"label": "FAKE" or "REAL"}}}}'
-            ) from None
-    labels = read_table(path)
-    if not set(labels.values()) <= {0, 1}:
-        raise DataError(f"{path}: a label must be 0 (real) or 1 (fake)")
-    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        rows = csv.DictReader(file)
-        return Truth(labels, {row["filename"]: row["source"] for row in rows if row.get("source")})
+def read_truth(paths: Sequence[Path]) -> Truth:
+    """The labels of files in any form. DataError naming file and line; a file that is there twice is one."""
+    table = read_label_files(paths)
+    twice = table["name"].duplicated()
+    if twice.any():
+        name = table.loc[twice, "name"].iloc[0]
+        places = " and ".join(table.loc[table["name"] == name, "where"])
+        raise DataError(f"{name!r} is there again: {places}")
+    named = table[table["source"] != ""]
+    return Truth(
+        dict(zip(table["name"], table["is_fake"].tolist(), strict=True)),
+        dict(zip(named["name"], named["source"], strict=True)),
+    )
 
 
-def read_table(path: Path) -> dict[str, float]:
-    """The labels of a table `filename,label`, in 0..1; DataError naming file and line if it is another."""
-    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        reader = csv.DictReader(file)
-        try:
-            return _labels(reader, path)
-        except csv.Error as error:
-            raise DataError(f"{path} can't be read as CSV: {error}") from None
-
-
-def _labels(reader: csv.DictReader, path: Path) -> dict[str, float]:
-    if reader.fieldnames is None or not {"filename", "label"} <= set(reader.fieldnames):
+def read_scores(path: Path) -> dict[str, float]:
+    """File name -> score in 0..1, of a table filename,label. DataError naming file and line for another."""
+    table = read_table(path, (*NAMES, *SCORES))
+    header = table.header()
+    name, score = (next((key for key in keys if key in header), None) for keys in (NAMES, SCORES))
+    if name is None or score is None:
         raise DataError(f"{path} has no columns filename,label")
-    table = {}
-    for row in reader:
-        if row["filename"] in table:
-            raise DataError(f"{path}, line {reader.line_num}: {row['filename']!r} is there again")
+    scores = {}
+    for where, row in table.rows():
+        if row[name] in scores:
+            raise DataError(f"{where}: {row[name]!r} is there again")
         try:
-            value = float(row["label"])
-        except (TypeError, ValueError):
+            value = float(row[score])
+        except ValueError:
             value = np.nan
         if not 0 <= value <= 1:
-            raise DataError(f"{path}, line {reader.line_num}: label {row['label']!r} is no number in 0..1")
-        table[row["filename"]] = value
-    return table
+            raise DataError(f"{where}: {score} {row[score]!r} is no number in 0..1")
+        scores[row[name]] = value
+    return scores
 
 
 def read_reasons(path: Path) -> dict[str, str]:
@@ -80,66 +77,131 @@ def read_reasons(path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Scored:
-    """A score file: name -> score; and why some, which have 0.5, were not judged."""
+    """A score file beside labels; reasons: why some, which have 0.5, were not judged."""
 
     path: Path
     scores: dict[str, float]
     reasons: dict[str, str]
+    truth: Truth
 
     @classmethod
-    def read(cls, path: Path) -> Scored:
-        """With the errors beside it. DataError, OSError."""
-        return cls(path, read_table(path), read_reasons(path.with_name(path.stem + ".errors.csv")))
+    def read(cls, path: Path, truth: Truth) -> Scored:
+        """With the errors beside it. DataError: also where none of the labelled files is judged; OSError."""
+        scored = cls(path, read_scores(path), read_reasons(path.with_name(path.stem + ".errors.csv")), truth)
+        if not scored.judged:
+            raise DataError(f"{path}: none of the {len(truth.labels)} labelled files is judged in it")
+        return scored
 
-    def judged(self, truth: Truth) -> list[str]:
-        """The names that have a label and a score that is one."""
-        return [name for name in truth.labels if name in self.scores and name not in self.reasons]
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Labelled name -> the name in this file: the same, or where one has no suffix, the same without."""
+        exact = {name: name for name in self.truth.labels if name in self.scores}
+        there = _by_stem(name for name in self.scores if name not in exact)
+        asked = _by_stem(name for name in self.truth.labels if name not in exact)
+        return exact | {
+            name: there[stem] for stem, name in asked.items()
+            if stem in there and (name == stem or there[stem] == stem)
+        }  # fmt: skip
+
+    @cached_property
+    def judged(self) -> list[str]:
+        """The labelled names that have a score which is one."""
+        return [name for name in self.truth.labels
+                if name in self.names and self.names[name] not in self.reasons]  # fmt: skip
+
+    @property
+    def missing(self) -> list[str]:
+        """Labelled names without a row here."""
+        return [name for name in self.truth.labels if name not in self.names]
+
+    @property
+    def extra(self) -> list[str]:
+        """Names here that have no label."""
+        known = set(self.names.values())
+        return [name for name in self.scores if name not in known]
+
+    def score(self, name: str) -> float:
+        """That of a labelled name."""
+        return self.scores[self.names[name]]
+
+    def wrong(self, label: int) -> list[str]:
+        """Judged names of a label on the wrong side of 0.5, the worst first; 0.5 itself says real."""
+        names = [name for name in self.judged
+                 if self.truth.labels[name] == label and (self.score(name) > 0.5) != label]  # fmt: skip
+        return sorted(names, key=self.score, reverse=label == 0)
+
+    def part(self, names: Sequence[str], title: str = "") -> Judged:
+        """Some judged names' labels and scores."""
+        labels = np.array([self.truth.labels[name] for name in names])
+        return Judged(title or str(self.path), labels, np.array([self.score(name) for name in names]))
+
+    def by_source(self) -> dict[str, Judged]:
+        """The judged files of each source that the labels state."""
+        sources: dict[str, list[str]] = {}
+        for name in self.judged:
+            if name in self.truth.sources:
+                sources.setdefault(self.truth.sources[name], []).append(name)
+        return {source: self.part(sources[source], source) for source in sorted(sources)}
+
+    def as_data(self) -> dict:
+        """What isn't judged, and what is wrong, as plain data."""
+        return {
+            "missing": self.missing,
+            "without a label": self.extra,
+            "not judged": {name: self.reasons[self.names[name]] for name in self.truth.labels
+                           if self.names.get(name) in self.reasons},
+            "reals called fake": {name: self.score(name) for name in self.wrong(0)},
+            "fakes called real": {name: self.score(name) for name in self.wrong(1)},
+        }  # fmt: skip
 
 
-def compared(truth: Truth, files: list[Scored], clip: tuple[float, float] = CLIP) -> dict[str, dict]:
-    """Figures by column: each score file's, and where the labels state sources, those of each source.
+def _by_stem(names: Iterable[str]) -> dict[str, str]:
+    """Name without a picture's or video's suffix -> name; without those that differ by it alone."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        found.setdefault(stem if suffix.lower() in MEDIA else name, []).append(name)
+    return {stem: several[0] for stem, several in found.items() if len(several) == 1}
 
-    DataError for a score file with no judged file of the labels.
+
+def listed(scored: Scored, whole: bool = False) -> str:
+    """The labelled files in lines, then the counts: name, truth, score, remark.
+
+    Of more than MOST_ROWS files those that are wrong, not judged or missing; of these MOST_ROWS unless the
+    whole list is asked for.
     """
-    columns = {}
-    for scored in files:
-        names = scored.judged(truth)
-        if not names:
-            raise DataError(f"{scored.path}: none of the {len(truth.labels)} labelled files is judged in it")
-        columns[str(scored.path)] = _figures(truth, scored, names, clip)
-        for source in sorted(set(truth.sources.values())):
-            part = [name for name in names if truth.sources.get(name) == source]
-            if part:
-                columns[f"{scored.path}, {source}"] = _figures(truth, scored, part, clip)
-    return columns
-
-
-def _figures(truth: Truth, scored: Scored, names: list[str], clip: tuple[float, float]) -> dict[str, float]:
-    labels = np.array([truth.labels[name] for name in names])
-    return figures(labels, np.array([scored.scores[name] for name in names]), clip=clip)
-
-
-def listed(truth: Truth, scored: Scored) -> str:
-    """A line per labelled file (at most MOST_ROWS): name, truth, score, remark; then how many are right."""
-    width = max([len(name) for name in truth.labels] + [len("file")])
-    lines = [f"{'file':<{width}}  truth  p(fake)"]
-    for name, label in truth.labels.items():
-        kind = "fake" if label == 1 else "real"
-        if name not in scored.scores:
+    truth, names = scored.truth, list(scored.truth.labels)
+    if len(names) > MOST_ROWS:
+        unjudged = [name for name in names if scored.names.get(name) in scored.reasons]
+        names = [*scored.wrong(0), *scored.wrong(1), *unjudged, *scored.missing]
+    shown = names if whole else names[:MOST_ROWS]
+    width = max([len(name) for name in shown] + [len("file")])
+    lines = [f"{'file':<{width}}  truth  p(fake)"] if shown else []
+    for name in shown:
+        kind = "fake" if truth.labels[name] else "real"
+        if name not in scored.names:
             lines.append(f"{name:<{width}}  {kind}        -  not in {scored.path.name}")
             continue
-        score = scored.scores[name]
-        remark = "" if (score > 0.5) == (label == 1) else "  on the wrong side of 0.5"
-        if name in scored.reasons:
-            remark = f"  not judged: {scored.reasons[name]}"
-        lines.append(f"{name:<{width}}  {kind}   {score:.4f}{remark}")
-    if len(lines) > MOST_ROWS + 1:
-        lines[MOST_ROWS + 1 :] = [f"... {len(truth.labels) - MOST_ROWS} more"]
-    judged = scored.judged(truth)
-    right = sum((scored.scores[name] > 0.5) == (truth.labels[name] == 1) for name in judged)
-    lines.append(f"{right} of {len(judged)} judged files on the right side of 0.5")
-    extra = [name for name in scored.scores if name not in truth.labels]
-    if extra:
-        more = f" and {len(extra) - 3} more" if len(extra) > 3 else ""
-        lines.append(f"without a label: {', '.join(extra[:3])}{more}")
-    return "\n".join(lines)
+        remark = "" if (scored.score(name) > 0.5) == truth.labels[name] else "  on the wrong side of 0.5"
+        if scored.names[name] in scored.reasons:
+            remark = f"  not judged: {scored.reasons[scored.names[name]]}"
+        lines.append(f"{name:<{width}}  {kind}   {scored.score(name):.4f}{remark}")
+    if len(names) > len(shown):
+        lines.append(f"... {len(names) - len(shown)} more that are wrong or not judged: --all")
+    return "\n".join([*lines, *counts(scored, whole)])
+
+
+def counts(scored: Scored, whole: bool = False) -> list[str]:
+    """How many are right, the false alarms and misses, and what has no score or no label, by name."""
+    alarms, misses = len(scored.wrong(0)), len(scored.wrong(1))
+    right = len(scored.judged) - alarms - misses
+    lines = [f"{right} of {len(scored.judged)} judged files on the right side of 0.5; "
+             f"{alarms} false alarm{'s' * (alarms != 1)} (reals above it), "
+             f"{misses} miss{'es' * (misses != 1)} (fakes not above it)"]  # fmt: skip
+    for what, names in ((f"not in {scored.path.name}", scored.missing), ("without a label", scored.extra)):
+        if names:
+            more = len(names) - MOST_NAMES
+            shown = names if whole or more <= 0 else names[:MOST_NAMES]
+            rest = f" and {more} more (--all)" if len(shown) < len(names) else ""
+            lines.append(f"{what}: {', '.join(shown)}{rest}")
+    return lines

@@ -6,6 +6,8 @@ A figure that needs both kinds of files is NaN where one is missing: undefined.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.metrics import (
@@ -17,11 +19,26 @@ from sklearn.metrics import (
 )
 
 from utils.core.metrics import CLIP
+from utils.evaluation.bootstrap import DRAWS, auc_of_draws, interval, weights_drawn
+from utils.evaluation.report_tables import Table
 
-CONFIDENCE = 0.95  # of the interval of the AUC
 FALSE_ALARMS = (0.01, 0.1)  # at which the share of fakes found is told
 BINS = 10  # of equal width, for the calibration error
 TINY = 1e-15  # a probability of 0 or 1 that is wrong costs this one's log loss, 34.5
+
+
+@dataclass(frozen=True)
+class Judged:
+    """N scores beside their labels (N,), 1 = fake; owners: as of `figures`; name: what they are of."""
+
+    name: str
+    labels: np.ndarray
+    scores: np.ndarray
+    owners: Sequence | None = None
+
+    def figures(self, clip: tuple[float, float] = CLIP) -> dict[str, float]:
+        """All of them."""
+        return figures(self.labels, self.scores, self.owners, clip)
 
 
 def figures(
@@ -29,7 +46,7 @@ def figures(
     scores: np.ndarray,
     owners: Sequence | None = None,
     clip: tuple[float, float] = CLIP,
-    draws: int = 1000,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> dict[str, float]:
     """All figures of N scores.
@@ -44,20 +61,23 @@ def figures(
     (true_real, false_fake), (false_real, true_fake) = confusion_matrix(
         labels, scores > 0.5, labels=[0, 1]
     ).tolist()
-    low, high = interval(labels, scores, owners, draws, seed) if both else (np.nan, np.nan)
+    low, high = auc_interval(labels, scores, owners, draws, seed) if both else (np.nan, np.nan)
     best, threshold = best_accuracy(labels, scores) if both else (np.nan, np.nan)
     raw, clipped = scores.clip(TINY, 1 - TINY), scores.clip(*clip)
     return {
         "files": len(labels), "reals": int((labels == 0).sum()), "fakes": int(labels.sum()),
         "log_loss": float(log_loss(labels, raw, labels=[0, 1])),
         "log_loss_clipped": float(log_loss(labels, clipped, labels=[0, 1])),
-        "balanced_log_loss": float(log_loss(labels, clipped, labels=[0, 1], sample_weight=weights)),
+        "balanced_log_loss":
+            float(log_loss(labels, clipped, labels=[0, 1], sample_weight=weights)) if both else np.nan,
         "auc": float(roc_auc_score(labels, scores)) if both else np.nan, "auc_low": low, "auc_high": high,
         "average_precision": float(average_precision_score(labels, scores)) if both else np.nan,
         "eer": equal_error(labels, scores) if both else np.nan,
         "accuracy": float((true_real + true_fake) / len(labels)),
         "best_accuracy": best, "best_threshold": threshold,
         **{f"tpr_at_{at:g}": found_at(labels, scores, at) if both else np.nan for at in FALSE_ALARMS},
+        "false_alarms": false_fake / (true_real + false_fake) if true_real + false_fake else np.nan,
+        "misses": false_real / (false_real + true_fake) if false_real + true_fake else np.nan,
         "real_as_real": true_real, "real_as_fake": false_fake,
         "fake_as_real": false_real, "fake_as_fake": true_fake,
         "ece": calibration_error(labels, scores),
@@ -82,24 +102,12 @@ def class_weights(labels: np.ndarray) -> np.ndarray:
     return 1 / counts[labels]
 
 
-def interval(
+def auc_interval(
     labels: np.ndarray, scores: np.ndarray, owners: Sequence | None, draws: int, seed: int
 ) -> tuple[float, float]:
     """The bootstrap's interval of the AUC, owners being drawn with all that is theirs."""
-    _, owner = np.unique(
-        np.arange(len(labels)) if owners is None else np.asarray(owners), return_inverse=True
-    )
-    places = [np.flatnonzero(owner == number) for number in range(owner.max() + 1)]
-    rng, values = np.random.default_rng(seed), []
-    for _ in range(draws):
-        picks = np.concatenate([places[k] for k in rng.integers(0, len(places), len(places))])
-        if len(set(labels[picks].tolist())) == 2:
-            values.append(roc_auc_score(labels[picks], scores[picks]))
-    if not values:
-        return float("nan"), float("nan")
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(values, (tail, 100 - tail))
-    return float(low), float(high)
+    parts = weights_drawn(owners, len(labels), draws, seed)
+    return interval(np.concatenate([np.empty(0), *(auc_of_draws(labels, scores, part) for part in parts)]))
 
 
 def equal_error(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -117,7 +125,8 @@ def best_accuracy(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]
     fakes = labels.mean()
     accuracy = found * fakes + (1 - alarms) * (1 - fakes)
     k = int(np.argmax(accuracy))
-    return float(accuracy[k]), float(min(thresholds[k], 1.0))
+    nothing = np.nextafter(1.0, 2.0)  # above every score: nothing is called fake
+    return float(accuracy[k]), float(min(thresholds[k], nothing))
 
 
 def found_at(labels: np.ndarray, scores: np.ndarray, share: float) -> float:
@@ -128,22 +137,40 @@ def found_at(labels: np.ndarray, scores: np.ndarray, share: float) -> float:
 
 def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
     """How far a score is from the share of fakes among those like it, on average (ECE, equal bins)."""
+    return sum(abs(row.fakes - row.mean) * row.count for row in reliability(labels, scores)) / len(labels)
+
+
+class Bin(NamedTuple):
+    """Scores from `low` to `high`: how many, their mean, and the share of fakes among them."""
+
+    low: float
+    high: float
+    count: int
+    mean: float
+    fakes: float
+
+
+def reliability(labels: np.ndarray, scores: np.ndarray) -> list[Bin]:
+    """The bins of equal width that hold scores."""
     bins = np.minimum((scores * BINS).astype(int), BINS - 1)
-    return float(
-        sum(
-            abs(labels[bins == k].mean() - scores[bins == k].mean()) * (bins == k).mean()
-            for k in np.unique(bins)
-        )
-    )
+    parts = [(k, bins == k) for k in np.unique(bins).tolist()]
+    return [
+        Bin(k / BINS, (k + 1) / BINS, int(part.sum()), float(scores[part].mean()), float(labels[part].mean()))
+        for k, part in parts
+    ]
 
 
-def markdown(rows: dict[str, dict[str, float]]) -> str:
-    """A row a figure, a column each of what was judged."""
-    lines = [f"| | {' | '.join(rows)} |", "|---" * (len(rows) + 1) + "|"]
-    for key in next(iter(rows.values())):
-        cells = [shown(row[key]) for row in rows.values()]
-        lines.append(f"| {HEADINGS.get(key, key)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def table_of(rows: dict[str, dict[str, float]], keys: Sequence[str] = (), title: str = "") -> Table:
+    """A row a figure, a column each of what was judged; keys: the figures, default all."""
+    keys = keys or list(next(iter(rows.values())))
+    cells = [[HEADINGS.get(key, key), *(shown(row[key]) for row in rows.values())] for key in keys]
+    return Table(["", *rows], cells, title)
+
+
+def table_across(rows: dict[str, dict[str, float]], keys: Sequence[str], head: str, title: str = "") -> Table:
+    """A row each of what was judged, a column a figure."""
+    cells = [[name, *(shown(row[key]) for key in keys)] for name, row in rows.items()]
+    return Table([head, *(HEADINGS.get(key, key) for key in keys)], cells, title)
 
 
 def shown(value: float) -> str:
@@ -159,7 +186,9 @@ HEADINGS = {
     "auc_high": "AUC, 95% interval to", "average_precision": "average precision", "eer": "equal error rate",
     "accuracy": "accuracy at 0.5", "best_accuracy": "best accuracy", "best_threshold": "its threshold",
     "tpr_at_0.01": "fakes found at 1% of reals called fake",
-    "tpr_at_0.1": "fakes found at 10% of reals called fake", "real_as_real": "reals called real",
-    "real_as_fake": "reals called fake", "fake_as_real": "fakes called real",
-    "fake_as_fake": "fakes called fake", "ece": "calibration error (ECE)",
+    "tpr_at_0.1": "fakes found at 10% of reals called fake",
+    "false_alarms": "share of reals called fake", "misses": "share of fakes called real",
+    "real_as_real": "reals called real", "real_as_fake": "reals called fake",
+    "fake_as_real": "fakes called real", "fake_as_fake": "fakes called fake",
+    "ece": "calibration error (ECE)",
 }  # fmt: skip

@@ -1,0 +1,74 @@
+"""`evaluate.py dev`: candidates for the bundled ensemble."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from utils.core.config import ROOT
+from utils.evaluation.command_options import BUNDLED, report_name
+
+TEXT = """One score a candidate: mean AUC, less twice what the worst group of reals called fake exceeds 8% by,
+on half B of val, plain and damaged, on face swaps, and on reals of other places. Each network scores a face
+once; another weight or mean of the same files costs nothing. --limits: the one candidate's files get the
+verdict's limits, by its scores of the reals of other places and of the fakes, into their metadata."""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "candidates", nargs="+", metavar="NAME=FILE[:WEIGHT],...", help="weights files of each"
+    )
+    parser.add_argument("--val", type=Path, required=True, help="DFDC's list, whose set val is used")
+    parser.add_argument("--elsewhere", type=Path, required=True, help="another place's list, its set dev")
+    parser.add_argument("--faces", type=Path, required=True, help="folder of <video>/<frame>.png of both")
+    parser.add_argument("--clips", type=Path, required=True, help="folder of real clips")
+    parser.add_argument("--combine", choices=("logits", "probabilities"), default="logits")
+    parser.add_argument("--flip", action="store_true", help="mean with the mirror image")
+    parser.add_argument("--limits", action="store_true", help="write the verdict's limits into the files")
+    parser.add_argument("--kept", type=Path, default=ROOT / "output/dev", help="faces and logits, kept there")
+    parser.add_argument("--output", type=report_name, metavar="NAME",
+                        help="NAME.json has the candidates so far: these join them")  # fmt: skip
+    parser.add_argument("--device", default="auto")
+
+
+def work(arguments: argparse.Namespace) -> tuple[str, dict]:
+    """The table of all candidates as Markdown, and as plain data. Raises UserError and OSError."""
+    from utils.core.errors import ConfigError
+    from utils.evaluation import dev_score
+    from utils.evaluation.dev_set import Sizes, Sources, dev_set
+
+    chosen = [
+        dev_score.read_candidate(text, arguments.combine, arguments.flip) for text in arguments.candidates
+    ]
+    if arguments.limits and len(chosen) > 1:
+        raise ConfigError("--limits: name the one candidate whose files are to state them")
+    sources = Sources(arguments.val, arguments.elsewhere, arguments.faces, arguments.clips)
+    parts = dev_set(sources, Sizes(), arguments.kept, clip_reader())
+    rows = dev_score.rows_in(arguments.output)
+    for candidate in chosen:
+        row = dev_score.row_of(candidate, parts, arguments.kept, arguments.device)
+        rows = [other for other in rows if other["name"] != candidate.name] + [row]
+    if arguments.limits:
+        dev_score.state_limits(chosen[0], parts, arguments.kept, arguments.device)
+    sizes = {dev_score.key_of(part): len(part.owners) for part in parts}
+    counted = ", ".join(f"{count} {name}" for name, count in sizes.items())
+    return f"{dev_score.markdown(rows)}\n\nFaces: {counted}", {"faces": sizes, "candidates": rows}
+
+
+def clip_reader() -> Callable:
+    """What reads the faces of a clip, as the bundled config scores it; the detector comes with the first."""
+    from functools import cache
+
+    from utils.core.config import load_config
+    from utils.core.device import pick_device
+    from utils.evaluation.clips import clip_faces
+    from utils.faces.upright import detector_of
+    from utils.faces.video import FrameReader
+    from utils.scoring.config import SubmissionConfig
+
+    config = load_config(BUNDLED, SubmissionConfig)
+    detector = cache(lambda: detector_of(config, pick_device("cpu")))
+    return lambda path: clip_faces(
+        FrameReader(path, every=config.frame_stride), detector(), config.face_limit
+    )
