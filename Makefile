@@ -1,7 +1,8 @@
 # make               this list
 # make setup         .venv with all packages (again only when a requirements file changes)
-# make demo          score real clips and a fake made from them; leaves demo/submission.csv
+# make demo          score real clips and a fake made from them; leaves demo/submission.csv and demo/report.html
 # make test          the fast tests; make test-slow runs the long ones
+# make test-browser  the report in a browser, headless Chromium (Debian: apt-get install chromium)
 # make lint          ruff
 # make bench         speed, memory and agreement beside the published procedure; leaves bench.json
 # make tables        write the tables of README and docs anew, from external/results
@@ -24,7 +25,7 @@ TORCH = $$(grep -hE '^torch(vision)?[<>=]' requirements.txt requirements-dev.txt
 HAS_CPU_TORCH = $(1) -c 'import sys, torch; sys.exit(torch.version.cuda is not None)' 2>/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench tables faces weights weights-check same-python
+.PHONY: help setup demo test test-slow test-browser lint bench tables faces weights weights-check same-python
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -69,7 +70,7 @@ endif
 # The figures that follow the list would say nothing of six files.
 demo: $(STAMP)
 	$(PY) tools/make_demo_clips.py
-	$(PY) best-submission.py demo/clips --output demo/submission.csv
+	$(PY) best-submission.py demo/clips --output demo/submission.csv --report
 	@$(PY) evaluate.py scores demo/labels.csv demo/submission.csv | sed '/^$$/,$$d'
 
 test: $(STAMP)
@@ -77,6 +78,13 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(PY) -m pytest -q -m slow
+
+# Chromium is the system's: the package that drives it would else fetch one of its own.
+test-browser: $(STAMP)
+	@for name in chromium chromium-browser google-chrome; do command -v $$name && exit; done >/dev/null; \
+	  echo "error: no Chromium on PATH; on Debian: apt-get install chromium" >&2; exit 1
+	@$(PY) -c 'import playwright' 2>/dev/null || $(PIP) install -r requirements-browser.txt
+	$(PY) -m pytest -q -m browser
 
 lint: $(STAMP)
 	$(PY) -m ruff check .

@@ -8,7 +8,8 @@
 Writes `filename,label` (label: probability of being fake), and beside it `<stem>.errors.csv`
 (`filename,reason`) for what could not be judged and got 0.5; where the weights state the limits for it, also
 verdicts.csv: likely real, can't tell or likely fake, and why (`<stem>.verdicts.csv` beside another name than
-submission.csv). Results are kept in `.<stem>.scored.csv` until all are there; --resume goes on from what an
+submission.csv). --report adds a page for people, --contact-sheet a picture of it, --faces-csv a row for each
+face. Results are kept in `.<stem>.scored.csv` until all are there; --resume goes on from what an
 interrupted run left of them, with the files that are new, changed or not reached yet.
 
 Exit codes: 0 done; 1 no file could be judged, or the disk failed; 2 usage, config or weights; 130 Ctrl-C.
@@ -34,6 +35,7 @@ from utils.core.console import (
 if TYPE_CHECKING:  # what is heavy is imported after the arguments are read, so that --help is quick
     from collections.abc import Iterator
 
+    from utils.report.outputs import Outputs
     from utils.scoring.aggregate import Result
     from utils.scoring.config import SubmissionConfig
     from utils.scoring.ensemble import Ensemble
@@ -53,6 +55,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--config", type=Path, help="config file (default: submission-conf/bundled.py)")
     add("--output", type=Path, default=Path("submission.csv"), help="default: %(default)s")
     add("--sample-submission", type=Path, metavar="CSV", help="score its files, in its order")
+    add("--report", action="store_true", help="a page to look at, report.html, beside the output")
+    add("--contact-sheet", type=Path, metavar="FILE.png", help="the same as a picture")
+    add("--faces-csv", action="store_true", help="each face's scores, <stem>.faces.csv, beside the output")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: %(default)s)")
     add("--resume", action="store_true", help="go on from what an interrupted run wrote")
     add("--force", action="store_true", help="overwrite an output that holds other files' rows")
@@ -73,7 +78,9 @@ def submit(args: argparse.Namespace) -> int:
     """Read what was asked for, score it, write it; returns the exit code."""
     from utils.core.config import describe, load_config
     from utils.core.device import pick_device
+    from utils.report.outputs import Asked, Outputs
     from utils.scoring.config import SubmissionConfig
+    from utils.scoring.details import Details
     from utils.scoring.record import Record, fingerprint
     from utils.scoring.scorer import BUNDLED, build, check_files, score_media
     from utils.scoring.submission import check_nothing_lost, check_submission_path
@@ -84,24 +91,34 @@ def submit(args: argparse.Namespace) -> int:
         print(describe(config))
     names, order, missing = choose_files(args.inputs, args.sample_submission)
     check_submission_path(args.output, args.sample_submission)
+    asked = Asked.of(args.output, args.faces_csv, args.report, args.contact_sheet)
+    asked.check(names)
     check_files(config)
     record = Record(args.output, fingerprint(config, pick_device(args.device)))
     if not args.resume and not args.force:
         check_nothing_lost(args.output, order)
         record.check_absent()
-    limits, results = limits_for(config), recall(record, names) if args.resume else {}
+    outputs = Outputs(asked, Details(args.output, record.fingerprint), config, plan_of(config))
+    limits, results = limits_for(config), recall(record, outputs, names) if args.resume else {}
     todo = [path for path in names if path not in results]
     interrupted = False
     if todo:
-        print(f"scoring {len(todo)} file(s) by {args.config or BUNDLED.name}: {plan_of(config)}")
+        print(f"scoring {len(todo)} file(s) by {args.config or BUNDLED.name}: {outputs.plan}")
         detector, ensemble = build(config, args.device)
-        say_weights(config, ensemble, detector.precision)
+        outputs.start(ensemble, say_weights(config, ensemble, detector.precision))
         bar, before = FilesBar(len(names), len(results)), len(results)
-        stream = score_media(todo, detector, ensemble, config, lambda done: bar.show(before + done))
-        interrupted = judge(stream, names, results, record, bar)
-    code = finish(args.output, names, order, missing, results, interrupted, limits)
-    if not interrupted:
-        record.remove()
+        stream = score_media(
+            todo, detector, ensemble, config, lambda done: bar.show(before + done), asked.most(len(names))
+        )
+        interrupted = judge(stream, names, results, record, outputs, bar)
+        if interrupted and not results:
+            raise KeyboardInterrupt
+    code = finish(args.output, rows_of(names, order, missing, results), interrupted, limits, outputs)
+    if interrupted:
+        print(f"stopped: {len(results)} of {len(names)} scored; the same command with --resume goes on")
+        return 130
+    record.remove()
+    outputs.details.remove()
     return code
 
 
@@ -112,18 +129,21 @@ def plan_of(config: SubmissionConfig) -> str:
     return f"up to {config.face_limit} faces of a clip, from its start, one frame of {config.frame_stride}"
 
 
-def say_weights(config: SubmissionConfig, ensemble: Ensemble, detector_precision: str) -> None:
-    """Which weights judge, of when, and on what; a line more for one that is fed as the published are."""
+def say_weights(config: SubmissionConfig, ensemble: Ensemble, detector_precision: str) -> str:
+    """Say which weights judge, of when, and on what, which is returned, too.
+
+    A line more for one that is fed as the published are.
+    """
     print("weights: " + ", ".join(f"{member.file} of {member.date}" for member in ensemble.members))
     for member in ensemble.members:
         if not member.states_preprocess and not member.is_published:
             print(f"{member.file} doesn't say how its network sees a face: fed as the published weights are")
     if config.calibration is not None:
         print(f"each clip's score calibrated by {config.calibration}")
-    print(
-        f"on {ensemble.device}, classifiers in {ensemble.precision} by {config.runtime}, "
-        f"detector in {detector_precision}"
-    )
+    machine = f"on {ensemble.device}, classifiers in {ensemble.precision} by {config.runtime}"
+    machine += f", detector in {detector_precision}"
+    print(machine)
+    return machine
 
 
 def choose_files(
@@ -152,9 +172,10 @@ def choose_files(
     return names, order, missing
 
 
-def recall(record: Record, names: dict[Path, str]) -> dict[Path, Result]:
+def recall(record: Record, outputs: Outputs, names: dict[Path, str]) -> dict[Path, Result]:
     """What an interrupted run left to go on from; says how much that is."""
     results = record.recall(names)
+    outputs.recall(names)
     print(f"--resume: {len(results)} of {len(names)} file(s) were scored before ({record.path})")
     return results
 
@@ -164,6 +185,7 @@ def judge(
     names: dict[Path, str],
     results: dict[Path, Result],
     record: Record,
+    outputs: Outputs,
     bar: FilesBar,
 ) -> bool:
     """Collect results as they come, each into the record at once; True if Ctrl-C ended it."""
@@ -171,8 +193,8 @@ def judge(
 
     try:
         for result in stream:
-            results[result.path] = result
             name = names[result.path]
+            results[result.path] = outputs.keep(name, result)
             record.append(name, result)
             if result.reason:
                 bar.say(f"{name}: not judged: {result.reason}")
@@ -190,40 +212,45 @@ def judge(
     return False
 
 
+def rows_of(
+    names: dict[Path, str], order: list[str], missing: dict[str, str], results: dict[Path, Result]
+) -> list[tuple[str, Result]]:
+    """(name, result) of what is scored, in `order`; what is missing isn't judged, for its reason."""
+    from utils.scoring.aggregate import UNDECIDED, Result
+
+    by_name = {names[path]: result for path, result in results.items()}
+    by_name |= {name: Result(Path(name), UNDECIDED, 0, reason) for name, reason in missing.items()}
+    return [(name, by_name[name]) for name in order if name in by_name]
+
+
 def finish(
     output: Path,
-    names: dict[Path, str],
-    order: list[str],
-    missing: dict[str, str],
-    results: dict[Path, Result],
+    rows: list[tuple[str, Result]],
     interrupted: bool,
     limits: Limits | None,
+    outputs: Outputs,
 ) -> int:
-    """Write the submission in `order`, with limits the verdicts, print the table; returns the exit code."""
-    from utils.scoring.aggregate import UNDECIDED, Result
+    """Write the submission, with limits the verdicts, and what else is asked for; print the table.
+
+    Returns the exit code of a run that wasn't interrupted.
+    """
     from utils.scoring.record import rows_in
     from utils.scoring.submission import answer, beside, table, write_submission
     from utils.scoring.verdict import verdict_on
 
-    if interrupted and not results:
-        raise KeyboardInterrupt
-    by_name = {names[path]: result for path, result in results.items()}
-    by_name |= {name: Result(Path(name), UNDECIDED, 0, reason) for name, reason in missing.items()}
-    rows = [(name, by_name[name]) for name in order if name in by_name]
-    if interrupted and rows_in(output) > len(rows):  # an earlier run got further: its table stays
-        output = beside(output, "interrupted")
+    is_less = interrupted and rows_in(output) > len(rows)  # an earlier run got further: what it wrote stays
+    output = beside(output, "interrupted") if is_less else output
     verdicts = None if limits is None else {name: verdict_on(result, limits) for name, result in rows}
     write_submission(output, rows, verdicts)
     failed = sum(bool(result.reason) for _, result in rows)
     print(f"{output}: {len(rows)} file(s), {failed} of them not judged ({beside(output, 'errors')})")
+    for line in [] if is_less else outputs.write(rows, verdicts, limits):
+        print(line)
     if len(rows) == 1:
         [(name, result)] = rows
         print(f"\n{emphasised(answer(name, result, (verdicts or {}).get(name)))}")
     else:
         print(f"\n{table(rows, verdicts=verdicts)}")
-    if interrupted:
-        print(f"stopped: {len(results)} of {len(names)} scored; the same command with --resume goes on")
-        return 130
     return 0 if failed < len(rows) else 1
 
 

@@ -8,9 +8,10 @@
     python evaluate.py clips --videos ../shared/videos --variants plain "jpeg 50" face_limit=5
     python evaluate.py dev --val output/lists/dfdc-data.csv --elsewhere output/lists/utk.csv \\
         --faces output/faces --clips ../shared/reals/clips both=a.safetensors:.6,b.safetensors:.4
+    python evaluate.py faces-csv out/submission.faces.csv --weights wsdan-xception=1 --combine logits
     python evaluate.py verdicts                       # how often each word is said of reals and of fakes
 
---output NAME also writes NAME.md, NAME.json and (not `dev` and `verdicts`) NAME.html, a page with plots;
+--output NAME also writes NAME.md, NAME.json and, of `scores`, `faces` and `clips`, NAME.html with plots;
 --output FOLDER/ writes FOLDER/metrics.md and so on. key=value changes the config of `faces` and `clips`.
 Exit codes: 0 done, 1 unusable data or disk, 2 usage, config or weights, 130 Ctrl-C.
 """
@@ -22,7 +23,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = ("scores", "faces", "clips", "dev", "verdicts")  # each a module, command_<name>.py
+COMMANDS = ("scores", "faces", "clips", "dev", "faces-csv", "verdicts")  # each a module, command_<name>.py
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=", ".join(COMMANDS))
         parser.parse_args(argv[:1])
-    command = import_module(f"utils.evaluation.command_{argv[0]}")
+    command = import_module(f"utils.evaluation.command_{argv[0].replace('-', '_')}")
     parser = argparse.ArgumentParser(prog=f"evaluate.py {argv[0]}", description=command.TEXT)
     command.add(parser)
     arguments = parser.parse_intermixed_args(argv[1:])

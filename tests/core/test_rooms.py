@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "data": {"core", "weights", "faces", "augment"},
     "training": {"core", "weights", "faces", "augment", "data"},
     "scoring": {"core", "weights", "faces"},
+    "report": {"core", "weights", "faces", "scoring"},
     "evaluation": {"core", "weights", "faces", "augment", "data", "scoring"},
 }
 

@@ -178,3 +178,11 @@ def test_by_stride_the_time_of_a_frame_follows_from_its_number():
     np.testing.assert_allclose(found, np.arange(9, 250, 10) / 25)
     found, _ = watch(StrideFrames(TimedReader(60, duration=False)), limit=2)
     assert found == [None, None]
+
+
+@pytest.mark.parametrize("duration", [True, False])
+def test_frames_have_the_numbers_that_they_have_in_the_clip(duration):
+    for kind in (StrideFrames, lambda reader: SpreadFrames(reader, 25)):
+        frames = kind(TimedReader(40, rate=30, duration=duration))
+        given = [(frames.number_of(index), number(frame)) for index, frame in frames]
+        assert given and all(said == true for said, true in given)

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.scoring.aggregate import FaceScores, Result, clock, people_in
+from utils.scoring.aggregate import Detail, FaceScores, Result, clock, people_in
 
 
 def scores_of(probabilities, seconds=(), people=()):
     scores = FaceScores(Path("a.mp4"), duration=60.0, expected=len(probabilities))
     for place, probability in enumerate(probabilities):
         scores.note(*(values[place] if place < len(values) else None for values in (seconds, people)))
-        scores.add(probability, [probability, 1 - probability])
+        scores.add(probability, [probability, 1 - probability], np.zeros((2, 2, 3), np.uint8))
     return scores
 
 
@@ -66,3 +66,23 @@ def test_times_are_as_on_a_clock():
         Result(Path("a.mp4"), 0.5, 25, first=0.3, last=9.7, duration=10.0).judged
         == "25 faces from 0:00 to 0:10"
     )
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 3])
+def test_crops_are_kept_of_the_most_extreme_faces(most):
+    probabilities = np.random.default_rng(most).permutation(9) / 10
+    detail = Detail(most)
+    for place, probability in enumerate(probabilities):
+        detail.add(probability, np.full((2, 2, 3), place, np.uint8))
+        assert len(detail.crops) <= 2 * most
+    lowest, highest = detail.extremes()
+    assert [probabilities[place] for place in lowest] == pytest.approx(np.arange(most) / 10)
+    assert [probabilities[place] for place in highest] == pytest.approx(0.8 - np.arange(most) / 10)
+    assert all((crop == place).all() for place, crop in detail.crops.items())
+
+
+def test_a_face_is_one_of_the_highest_or_of_the_lowest():
+    detail = Detail(most=3)
+    for probability in (0.2, 0.9, 0.4):
+        detail.add(probability, np.zeros((2, 2, 3), np.uint8))
+    assert detail.extremes() == ([0], [1, 2])

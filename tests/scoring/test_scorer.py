@@ -50,6 +50,27 @@ def test_what_each_network_says_of_each_face_is_kept(tmp_path):
     assert result.by_network.mean() == pytest.approx(result.probability)
 
 
+def test_what_is_known_of_each_face_is_kept_where_asked_for(tmp_path):
+    """Red grows with the frame's number; no face in the first two frames that are judged."""
+    files = [write_red_video(tmp_path / name, 55) for name in ("a.mp4", "b.mp4")]
+    detector = EveryFrame(lambda frame: frame[0, 0, 2] > 120)
+    common = files, detector, MeanRed(), SubmissionConfig(batch_size=4)
+    plain, kept = list(score_media(*common)), list(score_media(*common, keep=1))
+    assert [result.probability for result in kept] == [result.probability for result in plain]
+    assert plain[0].detail is None
+    for result in kept:
+        detail = result.detail
+        assert [face.frame for face in detail.faces] == [29, 39, 49] and detail.looked_at == 5
+        assert [face.seconds for face in detail.faces] == pytest.approx([2.9, 3.9, 4.9])
+        assert detail.missed == pytest.approx([0.9, 1.9])
+        assert detail.faces[0].box == (0, 0, 120, 160) and detail.faces[0].eyes == pytest.approx(75)
+        assert detail.probabilities == result.by_network[:, 0].tolist()
+        assert sorted(detail.crops) == [0, 2]
+        assert detail.crops[2][160, 160, 0] / 255 == detail.probabilities[2]  # RGB
+    [nobody] = score_media(files[:1], EveryFrame(lambda frame: False), MeanRed(), SubmissionConfig(), keep=1)
+    assert nobody.detail.looked_at == len(nobody.detail.missed) == 5 and not nobody.detail.faces
+
+
 def test_scores_are_means_of_frames_9_19_and_batches_run_across_videos(tmp_path):
     files = [write_red_video(tmp_path / f"{n}.mp4", n) for n in (45, 5, 32, 10)]
     frames = [(9, 19, 29, 39), (4,), (9, 19, 29), (9,)]  # a clip below the stride gives its last frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from utils.evaluation.command_options import add_config, stated, without_overrides
+from utils.evaluation.command_options import add_config, positive, stated, without_overrides
 
 TEXT = """AUC, log losses, accuracy and the share of real faces called fake, of labelled aligned faces:
 plain, under each corruption of utils/evaluation/corruptions.py at three strengths, and plain by how far they
@@ -23,12 +23,6 @@ def add(parser: argparse.ArgumentParser) -> None:
                         help="the set's own, or made of its real faces; default: labelled")  # fmt: skip
     parser.add_argument("--corruptions", nargs="+", default=[], metavar="KIND", help='kinds, or "all"')
     parser.add_argument("--seed", type=int, default=0, help="of the drawn videos, the swaps and the damage")
-
-
-def positive(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return int(text)
 
 
 def work(arguments: argparse.Namespace) -> tuple[str, dict, list, list]:

@@ -16,6 +16,12 @@ def report_name(text: str) -> Path:
     return Path(text, "metrics") if is_folder else Path(text)
 
 
+def positive(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return int(text)
+
+
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=report_name, metavar="NAME", help="write NAME.md, NAME.json ...")
 

@@ -49,6 +49,10 @@ class StrideFrames:
             return None
         return min(number * self.duration / self.reader.announced, self.duration)
 
+    def number_of(self, number: int) -> int:
+        """The frame's number in the clip."""
+        return number
+
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         self.warning = None
         yield from self.reader
@@ -82,6 +86,19 @@ class SpreadFrames:
     def seconds_of(self, number: int) -> float | None:
         return self.seconds[number]
 
+    def number_of(self, number: int) -> int:
+        """The frame's number in the clip, by the time at which it is seen and the clip's mean rate."""
+        seconds = self.seconds[number]
+        if seconds is None:  # they come from the start, at the reader's stride
+            return (number + 1) * self.reader.every - 1
+        return round(seconds * self._rate)
+
+    @property
+    def _rate(self) -> float:
+        """Frames a second, on average."""
+        length = self.duration
+        return (self.reader.announced or RATE * length) / length if length else RATE
+
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         self.warning, self.seconds, self.far = None, [], set()
         length = self.duration
@@ -105,7 +122,7 @@ class SpreadFrames:
         self.warning = self.reader.warning
 
     def _spread(self, length: float) -> Iterator[tuple[int, np.ndarray]]:
-        rate = (self.reader.announced or RATE * self.duration) / self.duration
+        rate = self._rate
         step = self.reader.every / rate  # seconds that may be decoded for a frame
         enough = max(2 * self.count, length / step)  # frames; about as many as a stride would give
         for factor in ROUNDS:

@@ -48,13 +48,15 @@ class Step:
     """What one batch of frames brought.
 
     begun: clips of which this step or one to come is the first, in their order. searched: the clip of each
-    frame. faces: in the order of their frames for each clip. ended: clips that no more is to come of.
+    frame. faces: in the order of their frames for each clip. ended: clips that no more is to come of. missed:
+    clip and number of each frame without a face.
     """
 
     begun: list[Clip]
     searched: list[Clip]
     faces: list[tuple[Clip, FoundFace]]
     ended: list[Clip]
+    missed: list[tuple[Clip, int]]
 
 
 def face_stream(
@@ -68,10 +70,12 @@ def face_stream(
     """
     with Prefetch(clips, limit, limits or limits_for(detector.device)) as prefetch:
         while (batch := prefetch.take()) is not None:
-            faces, searched = _find(batch, detector), [clip for clip, _, _ in batch]
+            faces, searched = _find(batch, detector), [(clip, index) for clip, index, _ in batch]
             del batch  # its frames needn't be kept while the caller works
             begun, ended = prefetch.settle()
-            yield Step(begun, searched, faces, ended)
+            seen = {(clip, found.index) for clip, found in faces}
+            missed = [place for place in searched if place not in seen]
+            yield Step(begun, [clip for clip, _ in searched], faces, ended, missed)
 
 
 def _find(batch: list[tuple[Clip, int, np.ndarray]], detector: Detector) -> list[tuple[Clip, FoundFace]]:
@@ -86,9 +90,14 @@ def _find(batch: list[tuple[Clip, int, np.ndarray]], detector: Detector) -> list
         crop = None if face is None else align_face(frame, face.landmarks)
         if crop is not None:
             clip.found += 1
-            seconds_of = getattr(clip.frames, "seconds_of", lambda index: None)
-            found.append((clip, FoundFace(index, face, crop, seconds_of(index))))
+            found.append((clip, FoundFace(index, face, crop, seconds_of(clip, index))))
     return found
+
+
+def seconds_of(clip: Clip, index: int) -> float | None:
+    """When the frame of a clip is seen; None = unknown."""
+    known = getattr(clip.frames, "seconds_of", None)
+    return None if known is None else known(index)
 
 
 def _track(clip: Clip, index: int) -> Track:

@@ -25,6 +25,53 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class SeenFace:
+    """Where a face that was scored is seen.
+
+    frame: its number in the clip; seconds: when that is seen, None = unknown; box: x1, y1, x2, y2 in pixels
+    of the frame, maybe outside it; eyes: pixels between them.
+    """
+
+    frame: int
+    seconds: float | None
+    box: tuple[float, float, float, float]
+    eyes: float
+
+
+@dataclass
+class Detail:
+    """What is kept of each face of a clip where that is asked for: memory for 2 * `most` crops at a time.
+
+    most: of so many faces with the highest probabilities, and of so many with the lowest, crops are kept.
+    faces, probabilities (the ensemble's): in the order in which they were scored. crops: {place in it:
+    (320, 320, 3) uint8 RGB}. looked_at: frames that were searched; missed: seconds at which those without a
+    face are seen, None = unknown.
+    """
+
+    most: int = 0
+    faces: list[SeenFace] = field(default_factory=list)
+    probabilities: list[float] = field(default_factory=list)
+    crops: dict[int, np.ndarray] = field(default_factory=dict)
+    looked_at: int = 0
+    missed: list[float | None] = field(default_factory=list)
+
+    def add(self, probability: float, crop: np.ndarray) -> None:
+        """The next face's probability, and its crop, which stays only as long as it is among the extreme."""
+        self.crops[len(self.probabilities)] = crop
+        self.probabilities.append(probability)
+        lowest, highest = self.extremes()
+        self.crops = {place: self.crops[place] for place in sorted({*lowest, *highest})}
+
+    def extremes(self) -> tuple[list[int], list[int]]:
+        """Places of the faces with a crop: at most `most` of the lowest, and as many of the highest, each
+        list beginning with the most extreme; a face is in one of them only."""
+        order = sorted(self.crops, key=self.probabilities.__getitem__)
+        count = min(self.most, (len(order) + 1) // 2)
+        highest = order[::-1][:count]
+        return order[: min(self.most, len(order) - count)], highest
+
+
+@dataclass(frozen=True)
 class Result:
     """What came of one video or image.
 
@@ -33,7 +80,8 @@ class Result:
     which the first and the last of them are seen; duration: seconds of the clip; None = unknown. people: how
     many were seen at once, of whom the one with the largest face was judged; 0 = nobody.
     by_network: (faces, networks) float64, each network's probability of each face; None where only the
-    result is known, as from a record. evidence: None where nothing was judged, or it isn't known.
+    result is known, as from a record. evidence: None where nothing was judged, or it isn't known. detail:
+    None unless it is asked for.
     """
 
     path: Path
@@ -47,6 +95,7 @@ class Result:
     people: int = 0
     by_network: np.ndarray | None = field(default=None, compare=False, repr=False)
     evidence: Evidence | None = field(default=None, compare=False)
+    detail: Detail | None = field(default=None, compare=False, repr=False)
 
     @property
     def judged(self) -> str:
@@ -97,6 +146,7 @@ class FaceScores:
     probabilities: list[float] = field(default_factory=list)
     by_network: list[np.ndarray] = field(default_factory=list)
     eyes: list[float] = field(default_factory=list)  # of each face found, pixels between them
+    detail: Detail | None = None
 
     @property
     def complete(self) -> bool:
@@ -109,22 +159,25 @@ class FaceScores:
         if people is not None:
             self.people.append(people)
 
-    def add(self, probability: float, by_network: Sequence[float]) -> None:
-        """One face's weighted mean, and what each network says (networks,)."""
+    def add(self, probability: float, by_network: Sequence[float], crop: np.ndarray) -> None:
+        """One face's weighted mean, what each network says (networks,), and the face (320, 320, 3)."""
         self.probabilities.append(float(probability))
         self.by_network.append(np.asarray(by_network, np.float64))
+        if self.detail is not None:
+            self.detail.add(float(probability), crop)
 
     def result(self, not_finite: str) -> Result:
         """The mean over the faces; undecided without a face, and, for the reason `not_finite`, with NaN."""
         count = len(self.probabilities)
         if not count:
-            return Result(self.path, UNDECIDED, 0, self.reason, self.warning)
+            return Result(self.path, UNDECIDED, 0, self.reason, self.warning, detail=self.detail)
         mean = float(np.mean(self.probabilities))
         reason = "" if np.isfinite(mean) else not_finite
         return Result(
             self.path, UNDECIDED if reason else mean, count, reason, self.warning,
             min(self.seconds, default=None), max(self.seconds, default=None), self.duration,
             people_in(self.people) or 1, np.stack(self.by_network), None if reason else self.evidence(),
+            self.detail,
         )  # fmt: skip
 
     def evidence(self) -> Evidence:

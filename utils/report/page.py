@@ -1,0 +1,175 @@
+"""`report.html`: what a scoring run found, in one file that asks for nothing from anywhere.
+
+Its text is escaped by Jinja2, its only script is named by its hash in the page's content security policy, and
+its pictures lie in it: nothing in a file's name can do more than be read.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.core.files import write_whole
+from utils.report.overlays import activation_colours, activation_scale, attention_colours, placed, png_link
+from utils.report.words import STYLES, Answer, duration, rates, readable, sentence
+from utils.scoring.aggregate import clock
+from utils.scoring.details import Details, FaceRow, Kept, network_columns
+from utils.scoring.verdict import Limits
+
+TEMPLATES = Path(__file__).with_name("templates")
+CHART_HEIGHT = 140  # pixels
+
+
+@dataclass(frozen=True)
+class About:
+    """What a run was: when, with what and how long.
+
+    weights: {"file", "network", "share", "date", "sha256"} of each network, and of the detector;
+    settings: (key, value) as text; seconds: of work on all files. networks: kinds, in the ensemble's order.
+    calibration: the file of clips' calibration, "" = none.
+    """
+
+    made: str
+    plan: str
+    machine: str
+    seconds: float
+    networks: Sequence[str]
+    weights: Sequence[Mapping[str, str]]
+    settings: Sequence[tuple[str, str]]
+    calibration: str = ""
+
+
+def write_page(
+    path: Path, files: Sequence[Answer], limits: Limits | None, details: Details, about: About
+) -> None:
+    """Write the page of these files, in their order. Raises OSError where the disk fails."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # here: it takes time to import
+
+    templates = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    columns = network_columns(about.networks)
+    videos = [
+        {"number": number} | video_of(file, limits, details.of(file.name), columns)
+        for number, file in enumerate(files, 1)
+    ]
+    words = Counter(video["word"] for video in videos)
+    page = templates.get_template("report.html").render(
+        videos=videos, words=[(word, style, words[word]) for word, style in STYLES.items() if words[word]],
+        limits=limits, about=about, columns=columns, script=script, script_hash=content_hash(script),
+        clock=clock, duration=duration, height=CHART_HEIGHT,
+    )  # fmt: skip
+    write_whole(path, page)
+
+
+def content_hash(text: str) -> str:
+    """As a content security policy names a script."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def video_of(
+    file: Answer, limits: Limits | None, kept: Kept | None, columns: Sequence[str]
+) -> dict[str, Any]:
+    """One video or image as the page shows it."""
+    result = file.result
+    return {
+        "name": readable(file.name), "word": file.word, "style": STYLES[file.word],
+        "probability": None if result.reason else result.probability,
+        "spread": result.evidence.spread if result.evidence else 0.0,
+        "said": sentence(file, limits), "rates": rates(result, limits),
+        "judged": result.judged, "remark": result.remark, "warning": result.warning, "kept": kept is not None,
+        "took": kept.took if kept else None,
+        "looked_at": kept.looked_at if kept else 0, "missed": len(kept.missed) if kept else 0,
+        "chart": chart_of(kept, result.duration) if kept else None,
+        "faces": faces_of(kept, columns) if kept else [],
+    }  # fmt: skip
+
+
+def chart_of(kept: Kept, length: float | None) -> dict[str, Any] | None:
+    """The scores over time: places across in percent, down in pixels; None for fewer than two faces."""
+    if len(kept.faces) < 2:
+        return None
+    faces = sorted(enumerate(kept.faces), key=lambda item: item[1].seconds or 0)
+    is_timed = length is not None and all(face.seconds is not None for _, face in faces)
+    end = length if is_timed else len(faces) - 1
+    at = [face.seconds if is_timed else number for number, (_, face) in enumerate(faces)]
+    across = [round(100 * min(place / end, 1), 2) if end else 50.0 for place in at]
+    shown = {shown["place"] for shown in kept.shown}
+    by_network = np.array([face.by_network for _, face in faces])
+    missed = [at for at in kept.missed if is_timed and end and at is not None]
+    return {
+        "points": [
+            (x, down(face.probability), face, place in shown)
+            for x, (place, face) in zip(across, faces, strict=True)
+        ],
+        "lines": [
+            " ".join(f"{x},{round(100 * (1 - p), 1)}" for x, p in zip(across, column, strict=True))
+            for column in by_network.T
+        ],
+        "missed": [round(100 * min(at / end, 1), 2) for at in missed],
+        "ends": (clock(0), clock(end)) if is_timed else ("first face", "last face"),
+    }  # fmt: skip
+
+
+def down(probability: float) -> float:
+    """Pixels from the chart's upper edge."""
+    return round(CHART_HEIGHT * (1 - probability), 1)
+
+
+def faces_of(kept: Kept, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The faces that are shown, with what each network looked at; the scale of activations is the video's."""
+    scale, half = activation_scale(kept.shown), (len(kept.shown) + 1) // 2
+    return [
+        {
+            "caption": caption(kept.faces[shown["place"]], number < half),
+            "each": list(zip(columns, kept.faces[shown["place"]].by_network, strict=True)),
+            "picture": f"data:image/jpeg;base64,{shown['picture']}",
+            "region": box_of(shown["region"]),
+            "views": [
+                shown_view(view, column, scale)
+                for view, column in zip(shown["views"], columns, strict=True)
+            ],
+        }
+        for number, shown in enumerate(kept.shown)
+    ]  # fmt: skip
+
+
+def caption(face: FaceRow, is_high: bool) -> str:
+    frame, seconds = face.place[:2]
+    when = "" if seconds is None else f" at {clock(seconds)}"
+    return f"{face.probability:.2f}{when}, frame {frame:.0f}: one of the {'highest' if is_high else 'lowest'}"
+
+
+def shown_view(view: Mapping[str, Any], column: str, scale: float) -> dict[str, Any]:
+    """One network's maps as pictures to lay over the face."""
+    seen = {"kind": view["kind"], "network": column, "window": box_of(view["window"])}
+    if view["kind"] == "activation":
+        values = np.array(view["map"])
+        return seen | {"map": layer(activation_colours(values, scale), view["window"])}
+    maps = np.array(view["maps"])
+    return seen | {
+        "mean": layer(attention_colours(maps.mean(axis=0)), view["window"]),
+        "maps": [layer(attention_colours(one), view["window"]) for one in maps],
+        "peak": view["peak"] + 1, "crop": box_of(view["crop"]),
+        "drop": " ".join(f"M{' '.join(f'{x},{y}' for x, y in line)}Z" for line in view["drop"]),
+    }  # fmt: skip
+
+
+def layer(colours: np.ndarray, window: Sequence[float]) -> dict[str, Any]:
+    x, y, width, height = (round(value, 2) for value in placed(window, *colours.shape[:2]))
+    return {"link": png_link(colours), "x": x, "y": y, "width": width, "height": height}
+
+
+def box_of(corners: Sequence[float]) -> str:
+    """x1, y1, x2, y2 -> an SVG view box."""
+    x1, y1, x2, y2 = corners
+    return f"{x1:g} {y1:g} {x2 - x1:g} {y2 - y1:g}"
