@@ -6,12 +6,13 @@
     python evaluate.py faces --list output/lists/dfdc-data.csv --faces output/faces --corruptions all
     python evaluate.py faces --list output/lists/dfdc-data.csv --faces output/faces --fakes swapped
     python evaluate.py clips --videos ../shared/videos --variants plain "jpeg 50" face_limit=5
+    python evaluate.py matrix                         # the shipped weights across data sets
     python evaluate.py dev --val output/lists/dfdc-data.csv --elsewhere output/lists/utk.csv \\
         --faces output/faces --clips ../shared/reals/clips both=a.safetensors:.6,b.safetensors:.4
     python evaluate.py faces-csv out/submission.faces.csv --weights wsdan-xception=1 --combine logits
     python evaluate.py verdicts                       # how often each word is said of reals and of fakes
 
---output NAME also writes NAME.md, NAME.json and, of `scores`, `faces` and `clips`, NAME.html with plots;
+--output NAME also writes NAME.md, NAME.json and, of the first four commands, NAME.html, a page with plots;
 --output FOLDER/ writes FOLDER/metrics.md and so on. key=value changes the config of `faces` and `clips`.
 Exit codes: 0 done, 1 unusable data or disk, 2 usage, config or weights, 130 Ctrl-C.
 """
@@ -23,7 +24,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = ("scores", "faces", "clips", "dev", "faces-csv", "verdicts")  # each a module, command_<name>.py
+COMMANDS = ("scores", "faces", "clips", "matrix", "dev", "faces-csv", "verdicts")  # modules command_<name>.py
 
 
 def main(argv: list[str] | None = None) -> int:

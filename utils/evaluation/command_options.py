@@ -10,16 +10,16 @@ from utils.core.config import ROOT
 BUNDLED = ROOT / "submission-conf/bundled.py"
 
 
-def report_name(text: str) -> Path:
-    """The value of --output: of a folder its `metrics`."""
-    is_folder = text.endswith("/") or (text != "" and Path(text).is_dir())
-    return Path(text, "metrics") if is_folder else Path(text)
-
-
 def positive(text: str) -> int:
     if int(text) < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return int(text)
+
+
+def report_name(text: str) -> Path:
+    """The value of --output: of a folder its `metrics`."""
+    is_folder = text.endswith("/") or (text != "" and Path(text).is_dir())
+    return Path(text, "metrics") if is_folder else Path(text)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -37,6 +37,7 @@ SWAPS, SWAPS_ELSEWHERE = "swaps", "swaps elsewhere"  # of fakes, to set beside P
 
 ReadClip = Callable[[Path], Iterable[np.ndarray]]
 Owned = Iterable[tuple[int, np.ndarray]]  # a number of whose face it is, and the face
+Made = Iterator[tuple[str, bool, Owned]]  # group, whether fake, and the faces of each part
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,13 @@ def dev_set(sources: Sources, sizes: Sizes, folder: Path, read_clip: ReadClip) -
 
     read_clip: gives the aligned faces, uint8 RGB (320, 320, 3), of a video.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     stated = json.dumps([VERSION, asdict(sizes), *map(str, asdict(sources).values())])
+    return kept_parts(folder, stated, lambda: made(sources, sizes, read_clip))
+
+
+def kept_parts(folder: Path, stated: str, make: Callable[[], Made]) -> list[Part]:
+    """Parts as they lie in `folder`, if they were made of what is stated; else made and kept there."""
+    folder.mkdir(parents=True, exist_ok=True)
     note = folder / "dev.json"
     if note.is_file():
         kept = json.loads(note.read_text())
@@ -98,9 +104,9 @@ def dev_set(sources: Sources, sizes: Sizes, folder: Path, read_clip: ReadClip) -
                 for row in kept["parts"]
             ]
     parts = []
-    for group, is_fake, owned in made(sources, sizes, read_clip):
+    for group, is_fake, owned in make():
         owned = list(owned)
-        path = folder / f"{group.replace(' ', '-')}-{'fake' if is_fake else 'real'}.npy"
+        path = folder / f"{group.replace(' ', '-').replace('/', '-')}-{'fake' if is_fake else 'real'}.npy"
         np.save(path, np.stack([face for _, face in owned]))
         parts.append(Part(group, is_fake, path, tuple(owner for owner, _ in owned)))
     rows = [{**asdict(part), "path": None, "file": part.path.name} for part in parts]
@@ -108,8 +114,8 @@ def dev_set(sources: Sources, sizes: Sizes, folder: Path, read_clip: ReadClip) -
     return parts
 
 
-def made(sources: Sources, sizes: Sizes, read_clip: ReadClip) -> Iterator[tuple[str, bool, Owned]]:
-    """Group, whether fake, and the faces of each part."""
+def made(sources: Sources, sizes: Sizes, read_clip: ReadClip) -> Made:
+    """The parts as they are made."""
     val = labelled_faces(sources.val, sources.root, sources.val_set, half="B")
     chosen = {0: drawn(val, 0, sizes.val_reals), 1: drawn(val, 1, sizes.val_fakes)}
     for label, paths in chosen.items():
