@@ -9,7 +9,7 @@ needed some 40 minutes for the 400 public test videos, ten seconds of 1080p each
     python best-submission.py VIDEOS --config submission-conf/wm.py speed=fast
 """
 
-# speed=fast stands for detect_size=640 track=True precision=auto; what is written here is the exact setting.
+# speed=fast stands for detect_size=640 track=True; what is written here is the exact setting.
 
 detector = "resnet50"
 detector_weights = "external/RetinaFace-Resnet50-fixed.pth"

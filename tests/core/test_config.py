@@ -260,15 +260,15 @@ def test_speed_stands_for_other_keys_and_counts_less_than_they_do(tmp_path):
         return config.detect_size, config.track, config.precision
 
     assert keys() == keys("speed=exact") == (None, False, "fp32")
-    assert keys("speed=fast") == keys('speed="fast"') == (640, True, "auto")
-    assert keys("precision=fp32", "speed=fast", "detect_size=960") == (960, True, "fp32")
+    assert keys("speed=fast") == keys('speed="fast"') == (640, True, "fp32")
+    assert keys("precision=bf16", "speed=fast", "detect_size=960") == (960, True, "bf16")
     assert keys(path=ROOT / "submission-conf/wm.py") == (None, False, "fp32")
-    assert keys("speed=fast", path=ROOT / "submission-conf/wm.py") == (640, True, "auto")
-    assert keys(path=ROOT / "submission-conf/bundled.py") == (640, True, "auto")
+    assert keys("speed=fast", path=ROOT / "submission-conf/wm.py") == (640, True, "fp32")
+    assert keys(path=ROOT / "submission-conf/bundled.py") == (640, True, "fp32")
     assert keys("speed=exact", path=ROOT / "submission-conf/bundled.py") == (None, False, "fp32")
     mixed = tmp_path / "mixed.py"
     mixed.write_text("track = False\nspeed = 'fast'\n")
-    assert keys(path=mixed) == (640, False, "auto")
+    assert keys(path=mixed) == (640, False, "fp32")
     mixed.write_text("speed = ['fast']\n")
     assert error_of(mixed, SubmissionConfig).startswith(f"{mixed}: speed must be one of exact, fast")
 

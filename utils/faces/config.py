@@ -35,8 +35,8 @@ class FaceConfig:
 
     PRESETS: ClassVar[dict[str, dict[str, dict[str, Any]]]] = {
         "speed": {
-            "exact": {"detect_size": None, "track": False, "precision": "fp32"},
-            "fast": {"detect_size": 640, "track": True, "precision": AUTO},
+            "exact": {"detect_size": None, "track": False},
+            "fast": {"detect_size": 640, "track": True},
         }
     }
 
