@@ -2,8 +2,8 @@
 
 A `Transform` is what was drawn. Real and fake go through the same one, so that neither framing nor quality
 tells them apart. Damage is done to the aligned face, as a camera or a player would have done it, not to what
-the network gets. Smooth pictures come often: a bilateral filter keeps edges and takes texture. Non-local
-means, and H.264 at a rate factor above 26, are left out, to measure with.
+the network gets. Smooth pictures come often: bilateral and edge-preserving filters keep edges and take
+texture. Non-local means, and H.264 at a rate factor above 26, are left out, to measure with.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 
 from utils.augment.codecs import h264, jpeg
-from utils.augment.effects import add_noise, bilateral, down_up, gaussian, unsharp
+from utils.augment.effects import add_noise, bilateral, down_up, edge_preserving, gaussian, unsharp
 from utils.weights.preprocess import FACE_SIZE, Preprocess
 
 P_PLACE, P_DAMAGE, MOST_EFFECTS = 0.7, 0.75, 3
 SCALE, ASPECT, TURN, SHIFT = (0.95, 1.12), 1.08, 6.0, 0.03  # of the window; degrees; share of its side
-SMOOTHERS = {"bilateral": 3.0, "median": 1.5}  # how much likelier than another effect
+SMOOTHERS = {"bilateral": 2.0, "edge-preserving": 2.0, "median": 1.5}  # how much likelier than another effect
 MARGIN = 24  # pixels around the window that a transform may reach
 DOWN = (cv2.INTER_NEAREST, cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 UP = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
@@ -124,6 +124,7 @@ def _light(rng: np.random.Generator) -> tuple:
 # name -> what is drawn for it, what it does
 EFFECTS: dict[str, tuple[Draw, Callable[..., Any]]] = {
     "bilateral": (_bilateral, bilateral),
+    "edge-preserving": (lambda rng: (rng.uniform(0.05, 0.25), rng.uniform(3, 20)), edge_preserving),
     "median": (lambda rng: (int(rng.choice((3, 5))),), cv2.medianBlur),
     "gaussian": (lambda rng: (rng.uniform(0.5, 2.5),), gaussian),
     "down-up": (lambda rng: (rng.uniform(0.25, 0.9), int(rng.choice(DOWN)), int(rng.choice(UP))), down_up),

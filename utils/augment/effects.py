@@ -33,6 +33,12 @@ def bilateral(image: np.ndarray, sigma: float, size: int = 9, reach: float = 5.0
     return cv2.bilateralFilter(image, size, sigma, reach)
 
 
+def edge_preserving(image: np.ndarray, sigma: float, reach: float) -> np.ndarray:
+    """Smooth between edges (Gastal and Oliveira 2011, domain transform); sigma as a share of the range of grey
+    levels, reach: sigma in pixels."""
+    return cv2.edgePreservingFilter(image, flags=cv2.RECURS_FILTER, sigma_s=reach, sigma_r=sigma)
+
+
 def non_local_means(image: np.ndarray, strength: float) -> np.ndarray:
     """Denoised by patches that look alike, as cameras and players do; strength is OpenCV's h."""
     return cv2.fastNlMeansDenoisingColored(image, None, strength, strength, 7, 21)
