@@ -34,8 +34,10 @@ def bilateral(image: np.ndarray, sigma: float, size: int = 9, reach: float = 5.0
 
 
 def edge_preserving(image: np.ndarray, sigma: float, reach: float) -> np.ndarray:
-    """Smooth between edges (Gastal and Oliveira 2011, domain transform); sigma as a share of the range of grey
-    levels, reach: sigma in pixels."""
+    """Smooth between edges, by the domain transform of Gastal and Oliveira 2011.
+
+    sigma: of grey levels, as a share of their range; reach: sigma in pixels.
+    """
     return cv2.edgePreservingFilter(image, flags=cv2.RECURS_FILTER, sigma_s=reach, sigma_r=sigma)
 
 
