@@ -1,12 +1,19 @@
-"""Turn a training checkpoint into a weights file that best-submission.py reads: fp16 safetensors.
+"""Turn a training checkpoint into a weights file that best-submission.py reads, or weights into other forms.
 
     python tools/export_weights.py output/bundled-xception/best.pth external/bundled-xception.safetensors
+    python tools/export_weights.py external/bundled-xception.safetensors xception.onnx
+    python tools/export_weights.py external/bundled-wsdan.safetensors wsdan/ --export hub
 
-The file's metadata says what the network expects of a face (`preprocess`) and where the weights come from:
-network, data (with kinds of groups and sources of real faces, if it was trained on such), seed, epoch and
-validation figures. Of a run with the key `ema` they are the averaged ones.
-Exit codes: 0 written, 1 the disk failed, 2 usage or a file that is no checkpoint of train-xception.py or
-train-wsdan.py.
+The form follows from the name of OUT, or from --export.
+safetensors: fp16, from a checkpoint. The metadata says what the network expects of a face (`preprocess`)
+and where the weights come from: network, data (with kinds of groups and sources of real faces, if it was
+trained on such), seed, epoch and validation figures. Of a run with the key `ema` they are the averaged
+ones.
+onnx: images (B, 3, S, S), normalised as the metadata says, in; logits (B, 2) out, the second of them
+"fake"; compared with torch before it is written. From a checkpoint or a weights file.
+hub: a folder with config.json, model.safetensors and a card, as model hubs have it. From either, too.
+Exit codes: 0 written, 1 the disk failed, 2 usage or a file that is neither a checkpoint of train-
+xception.py or train-wsdan.py nor weights made of one.
 """
 
 from __future__ import annotations
@@ -15,31 +22,66 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+FORMS = ("safetensors", "onnx", "hub")
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="such as best.pth")
-    parser.add_argument("output", type=Path, metavar="OUT.safetensors")
+    parser.add_argument(
+        "source", type=Path, metavar="SOURCE", help="such as best.pth, or weights.safetensors"
+    )
+    parser.add_argument(
+        "output", type=Path, metavar="OUT", help="weights.safetensors, model.onnx, or a folder"
+    )
+    parser.add_argument("--export", choices=FORMS, help="the form (default: what OUT's name says)")
     arguments = parser.parse_args(argv)
 
     from utils.core.console import run
 
-    return run(lambda: write(arguments.checkpoint, arguments.output))
+    form = arguments.export or {".safetensors": "safetensors", ".onnx": "onnx"}.get(
+        arguments.output.suffix, "hub"
+    )
+    return run(lambda: write(arguments.source, arguments.output, form))
 
 
-def write(checkpoint: Path, output: Path) -> int:
+def write(source: Path, output: Path, form: str) -> int:
     """Write the weights, and say what they are; exit status. Errors as of `export` and `check_output`."""
+    from utils.core.errors import ConfigError
     from utils.core.files import check_output
     from utils.weights.checkpoint import describe_weights
 
-    check_output(output, ".safetensors", [checkpoint])
-    metadata = export(checkpoint, output)
-    print(describe_weights(output, metadata))
+    if form == "hub":
+        if output.exists() and not output.is_dir():
+            raise ConfigError(f"{output}: a file; name a folder")
+    else:
+        check_output(output, f".{form}", [source])
+    if form == "safetensors":
+        print(describe_weights(output, export(source, output)))
+        return 0
+    with TemporaryDirectory() as folder:
+        if source.suffix != ".safetensors":
+            weights = Path(folder) / "weights.safetensors"
+            export(source, weights)
+            source = weights
+        return write_elsewhere(source, output, form)
+
+
+def write_elsewhere(source: Path, output: Path, form: str) -> int:
+    """Write a weights file in another form, and say what; exit status. Errors as of utils.weights.export."""
+    from utils.weights.export import write_hub_folder, write_onnx
+
+    if form == "onnx":
+        difference = write_onnx(source, output)
+        print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, logits within {difference:.1g} of torch's")
+        return 0
+    for path in write_hub_folder(source, output):
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

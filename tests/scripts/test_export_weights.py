@@ -1,11 +1,16 @@
 """Exporting a checkpoint: its metadata, and one line for one that is of no use."""
 
+import json
 
+import numpy as np
 import pytest
+import torch
 from scripts import load_script
 from torch import nn
 
-from utils.weights.checkpoint import read_state_dict, save_checkpoint
+from utils.weights.checkpoint import load_weights, read_state_dict, save_checkpoint, save_weights
+from utils.weights.preprocess import Preprocess
+from utils.weights.runtime import opened
 
 CONFIG = {
     "window": None, "image_size": [96, 96], "mean": [0.5] * 3, "std": [0.5] * 3, "train_sets": ["train"],
@@ -76,3 +81,44 @@ def test_the_checkpoint_itself_is_not_overwritten(main, tmp_path, capsys):
     before = path.read_bytes()
     assert main([str(path), str(path)]) == 2
     assert "would be overwritten" in capsys.readouterr().err and path.read_bytes() == before
+
+
+def test_other_forms_of_a_weights_file(tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    weights, size = tmp_path / "w.safetensors", 96
+    preprocess = Preprocess(size, (0.5,) * 3, (0.5,) * 3, (76, 100, 244, 268))
+    monkeypatch.setattr("utils.weights.export.build_network", lambda name: small())
+    save_weights(
+        small(), weights, {"network": "xception", "preprocess": preprocess.to_metadata(), "seed": "3"}
+    )
+    main = load_script("tools/export_weights.py").main
+    assert main([str(weights), str(tmp_path / "x.onnx")]) == 0
+    assert main([str(weights), str(tmp_path / "hub")]) == 0
+    config = json.loads((tmp_path / "hub/config.json").read_text())
+    assert config["preprocess"]["window"] == [76, 100, 244, 268] and config["id2label"]["1"] == "fake"
+    assert read_state_dict(tmp_path / "hub/model.safetensors")[1]["seed"] == "3"
+    assert (tmp_path / "hub/README.md").read_text().startswith("---\n")
+    session = opened(str(tmp_path / "x.onnx"))
+    assert session.get_modelmeta().custom_metadata_map["network"] == "xception"
+    images = torch.randn(3, 3, size, size)
+    net = small().eval()
+    load_weights(net, weights)
+    with torch.inference_mode():
+        expected = net(images).numpy()
+    np.testing.assert_allclose(session.run(None, {"images": images.numpy()})[0], expected, atol=1e-5)
+
+
+def test_other_forms_need_weights_that_name_their_network(tmp_path, capsys):
+    save_weights(small(), tmp_path / "w.safetensors", {})
+    main = load_script("tools/export_weights.py").main
+    assert main([str(tmp_path / "w.safetensors"), str(tmp_path / "x.onnx")]) == 2
+    assert "names no network" in capsys.readouterr().err and not (tmp_path / "x.onnx").exists()
+    (tmp_path / "file").write_text("")
+    assert main([str(tmp_path / "w.safetensors"), str(tmp_path / "file"), "--export", "hub"]) == 2
+
+
+def small() -> nn.Module:
+    """A network of two outputs for any image size."""
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
