@@ -6,7 +6,7 @@
 # make lint          ruff
 # make bench         speed, memory and agreement beside the published procedure; leaves bench.json
 # make tables        write the tables of README and docs anew, from external/results
-# make weights       train what is shipped from the data in SHARED, two hours on two cores; goes on where it stopped
+# make weights       train what is shipped from the data in SHARED, minutes on a GPU; goes on where it stopped
 # make faces         its crops and lists alone
 # make weights-check which weights are here, whole, and loadable
 # Another Python: make setup PYTHON=python3.12 (says so if .venv is of another one)
@@ -104,19 +104,24 @@ faces: $(STAMP)
 	$(PY) make_dataset.py output/pictures output/faces runtime=onnxruntime
 	$(PY) make_split.py $(SHARED)/faces/faces.csv output/faces --out output/lists
 	$(PY) tools/list_reals.py $(SHARED)/reals/reals.csv output/faces --out output/lists
+	test -e output/lists/mesh.npz || { $(PIP) install --no-deps -r requirements-mesh.txt && \
+	  $(PY) tools/find_mesh.py output/faces --out output/lists/mesh.npz; }
 
-# Xception in two stages, the second from the mean of the first and its start; the WS-DAN beside it is SHARED's as it
-# is; both are calibrated as one.
+# Xception in two stages, the second from the mean of the first and its start; WS-DAN in one; calibrated as one.
 weights: faces
-	$(PY) train-xception.py xception-conf-bundled.py originals=$(SHARED)/faces/faces.csv seed=18 learning_rate=1.2e-4 \
-	  ema=0.995 n_epoches=3 epoch_samples=2500 "groups=(('fake', 0.25), ('blend', 0.45), ('swap', 0.3))" \
-	  pretrained=$(SHARED)/weights/xception-pairs.safetensors save_dir=output/bundled-xception-1
+	$(PY) train-xception.py xception-conf-bundled.py originals=$(SHARED)/faces/faces.csv \
+	  pretrained=$(SHARED)/weights/xception-pairs.safetensors
 	$(PY) tools/export_weights.py output/bundled-xception-1/last.pth output/bundled-xception-1.safetensors
 	$(PY) tools/average_weights.py output/bundled-xception-1.safetensors=0.5 \
 	  $(SHARED)/weights/xception-pairs.safetensors=0.5 output/bundled-xception-mean.safetensors
-	$(PY) train-xception.py xception-conf-bundled.py originals=$(SHARED)/faces/faces.csv
-	$(PY) tools/export_weights.py output/bundled-xception/last.pth output/N1.safetensors
-	$(PY) tools/calibrate.py output/N1.safetensors:.6 $(SHARED)/weights/wsdan-xception-gpu.safetensors:.4 \
+	$(PY) train-xception.py xception-conf-bundled.py originals=$(SHARED)/faces/faces.csv seed=41 learning_rate=6e-5 \
+	  ema=0.99 n_epoches=3 epoch_samples=1800 batch_size=12 "groups=(('fake', 0.3), ('blend', 0.42), ('swap', 0.28))" \
+	  pretrained=output/bundled-xception-mean.safetensors save_dir=output/bundled-xception-2
+	$(PY) tools/export_weights.py output/bundled-xception-2/last.pth output/N1.safetensors
+	$(PY) train-wsdan.py wsdan-conf/bundled.py originals=$(SHARED)/faces/faces.csv \
+	  pretrained=$(SHARED)/weights/wsdan-xception-gpu.safetensors
+	$(PY) tools/export_weights.py output/bundled-wsdan/last.pth output/N2.safetensors
+	$(PY) tools/calibrate.py output/N1.safetensors:.6 output/N2.safetensors:.4 \
 	  --list output/lists/dfdc-data.csv val --list output/lists/utk.csv dev --faces output/faces --half A --limit 400 \
 	  --bias -2.04 --output output/bundled-xception.safetensors output/bundled-wsdan.safetensors
 
