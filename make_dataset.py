@@ -168,7 +168,7 @@ def extract(args: argparse.Namespace) -> int:
     check_writable(args.out_dir)
     settings = Settings(
         args.every, config.detector, config.detector_weights, config.detect_size, config.track,
-        config.score_threshold, config.detector_precision,
+        config.score_threshold, config.detector_precision, config.turn,
     )  # fmt: skip
     jobs, complete, refused = split_jobs(plan_jobs(args.input, files, args.out_dir), settings)
     for path, reason in refused:

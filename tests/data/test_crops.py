@@ -69,6 +69,8 @@ def test_a_finished_folder_holds_no_crop_that_its_table_lacks(tmp_path):
     there = sorted(path.name for path in job.folder.iterdir())
     assert there == [".source.json", "009.png", "019.png", "faces.csv", "notes.png"]
     assert crops.is_complete(job, Settings(every=10))
+    with pytest.raises(DataError, match="turn=False"):
+        crops.is_complete(job, Settings(every=10, turn=True))
 
 
 def test_landmarks_of_a_crop_come_from_its_faces_csv_or_the_template(tmp_path):

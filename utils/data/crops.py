@@ -43,6 +43,7 @@ class Settings:
     track: bool = False
     score_threshold: float = 0.8
     precision: str = "fp32"
+    turn: bool = False
 
 
 def crop_name(frame: int) -> str:
@@ -129,7 +130,8 @@ def is_complete(job: Job, settings: Settings) -> bool:
             f"{job.folder} holds the crops of another video, {note.get('source')} "
             f"of {note.get('bytes')} bytes; {_ADVICE}"
         )
-    note.setdefault("track", False)  # notes from before there was tracking
+    for key in ("track", "turn"):  # older notes don't have them
+        note.setdefault(key, False)
     changed = [key for key in wanted if key != "every" and note.get(key) != wanted[key]]
     if wanted["every"] % made and made % wanted["every"]:
         changed.append("every")
