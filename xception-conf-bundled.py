@@ -1,11 +1,11 @@
 """The bundled Xception: on blends, swaps and DFDC's fakes, in groups of a real face and its fakes.
 
-Data: 10,430 pairs and 17,496 real faces of DFDC, UTKFace and LFW. `make weights` runs two stages: this one, and a
-short one at a lower rate from the mean of this one and its start (see the Makefile). On one H200 and 16 cores,
-with three other trainings beside it on the same card, this stage ran at 470 images/s and was stopped after 704 of
-1,332 steps (67,600 images, 5 minutes); alone on two CPU cores it takes about ten hours. To expect on 400 faces
-of val after 64,000 images: log loss 0.310, AUC 0.944, at a rate that is still high; the second stage brings it
-down. The same command goes on where it stopped.
+Data: 10,430 pairs and 17,496 real faces of DFDC, UTKFace and LFW. `make weights` runs two stages: this
+one, and a short one at a lower rate from the mean of this one and its start (see the Makefile). On one
+H200 and 16 cores, with three other trainings beside it on the same card, this stage ran at 470 images/s
+and was stopped after 704 of 1,332 steps (67,600 images, 5 minutes); alone on two CPU cores it takes about
+ten hours. To expect on 400 faces of val after 64,000 images: log loss 0.310, AUC 0.944, at a rate that is
+still high; the second stage brings it down. The same command goes on where it stopped.
 """
 
 data_list, data_root = "output/lists/dfdc-data.csv", "output/faces"

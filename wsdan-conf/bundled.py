@@ -1,9 +1,9 @@
 """The bundled WS-DAN over Xception: on DFDC's own fakes, in groups, a tenth of them of other places.
 
-A group is a real face, its fake and its self-blend; every seventh is a pair of another place. On one H200 and 16
-cores, beside four other trainings on the same card for most of the time (alone: 700 images/s), it took 6 minutes
-and was stopped after 1,038 of 1,332 steps (71,000 images); two CPU cores take about a day. To expect on 400 faces
-of val: log loss 0.272, AUC 0.953. The first command shows what it sees:
+A group is a real face, its fake and its self-blend; every seventh is a pair of another place. On one H200
+and 16 cores, beside four other trainings on the same card for most of the time (alone: 700 images/s), it
+took 6 minutes and was stopped after 1,038 of 1,332 steps (71,000 images); two CPU cores take about a day.
+To expect on 400 faces of val: log loss 0.272, AUC 0.953. The first command shows what it sees:
 
     python train-wsdan.py wsdan-conf/bundled.py --show-batch batch.png
     python train-wsdan.py wsdan-conf/bundled.py

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from utils.core.errors import DataError
 from utils.data import crops
 from utils.data.crops import Job, Settings, crop_landmarks, plan_jobs, write_faces_csv
 from utils.faces.align import TEMPLATE
