@@ -5,6 +5,7 @@
 # make test-browser  the report in a browser, headless Chromium (Debian: apt-get install chromium)
 # make lint          ruff
 # make bench         speed, memory and agreement beside the published procedure; leaves bench.json
+# make gpu           where there is a CUDA GPU: that it computes what the CPU does, and how fast; leaves gpu.json
 # make tables        write the tables of README and docs anew, from external/results
 # make weights       train what is shipped from the data in SHARED, minutes on a GPU; goes on where it stopped
 # make faces         its crops and lists alone
@@ -25,7 +26,7 @@ TORCH = $$(grep -hE '^torch(vision)?[<>=]' requirements.txt requirements-dev.txt
 HAS_CPU_TORCH = $(1) -c 'import sys, torch; sys.exit(torch.version.cuda is not None)' 2>/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-browser lint bench tables faces weights weights-check same-python
+.PHONY: help setup demo test test-slow test-browser lint bench gpu tables faces weights weights-check same-python
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -91,6 +92,10 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(PY) benchmarks/bench.py --output bench.json
+
+gpu: $(STAMP)
+	$(PY) -m pytest -q -m gpu tests/gpu
+	$(PY) benchmarks/gpu.py --output gpu.json
 
 tables: $(STAMP)
 	$(PY) tools/fill_tables.py

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.core.console import (
-    SMALLER_BATCH,
+    LESS_AT_ONCE,
     FilesBar,
     is_out_of_memory,
     memory_errors,
@@ -71,7 +71,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     stopped = "stopped; what was scored is kept, and --resume goes on from it"
-    return run(lambda: submit(args), stopped, SMALLER_BATCH)
+    return run(lambda: submit(args), stopped, LESS_AT_ONCE)
 
 
 def submit(args: argparse.Namespace) -> int:
@@ -206,7 +206,7 @@ def judge(
     except memory_errors() as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(f"memory ran out; go on with --resume, and {SMALLER_BATCH}") from None
+        raise UserError(f"memory ran out; go on with --resume, and {LESS_AT_ONCE}") from None
     finally:
         bar.close()
     return False

@@ -30,7 +30,7 @@ SHOWN_FAILURES = 20
 # The keys of a submission config that the detector heeds; the others have no effect here.
 DETECTOR_KEYS = (
     "detector", "detector_weights", "detect_size", "track", "turn", "score_threshold", "precision",
-    "runtime", "batch_size",
+    "runtime", "batch_size", "detect_batch",
 )  # fmt: skip
 EPILOG = """\
 examples:
@@ -188,7 +188,7 @@ def extract(args: argparse.Namespace) -> int:
     cv2.setNumThreads(1)  # the pool of writers is the parallelism
     weights, where = Path(config.detector_weights).name, f"{detector.device}, in {detector.precision}"
     print(f"{config.detector} with {weights} on {where}; every {args.every}th frame", flush=True)
-    extractor = Extractor(detector, settings, args.workers, config.batch_size)
+    extractor = Extractor(detector, settings, args.workers, config.frames_at_once)
     progress = ExtractionBar(len(jobs))
     try:
         extractor.run(jobs, progress)
@@ -207,7 +207,7 @@ def extract(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    advice = "try a smaller batch_size=..., detect_size=640, or fewer --workers"
+    advice = "try detect_batch=1, detect_size=640, or fewer --workers"
     return run(lambda: extract(args), memory_advice=advice)
 
 

@@ -11,6 +11,7 @@ import csv
 import itertools
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -43,6 +44,7 @@ from utils.scoring.ensemble import Ensemble
 from utils.scoring.scorer import BUNDLED, build
 from utils.weights.checkpoint import save_weights
 from utils.weights.networks import build_network
+from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
 
 PUBLISHED = ROOT / "submission-conf" / "wm.py"
 WORK = ROOT / "output" / "bench"  # git-ignored; made clips and weights are kept here
@@ -54,6 +56,7 @@ EXACT = (
 FAST = ("speed=fast",)
 ONNX = ("runtime=onnxruntime",)
 SETTINGS = {"exact": EXACT, "fast": FAST}
+BUNDLED_PREPROCESS = Preprocess(224, (0.5,) * 3, (0.5,) * 3, (76, 100, 244, 268))
 SHARES = {"xception": 0.2, "wsdan-xception": 0.7, "wsdan-efficientnet-b3": 0.1}
 
 HD = (1920, 1080)
@@ -78,13 +81,30 @@ def published(*overrides: str) -> SubmissionConfig:
     )
 
 
-def random_file(folder: Path, network: str) -> Path:
-    """A weights file of random numbers, the same ones wherever it is made; made if it isn't there."""
-    path = folder / f"{network}.safetensors"
+def bundled_or_random(*overrides: str) -> SubmissionConfig:
+    """`bundled`; where its weights files aren't there, random numbers for the same networks and windows."""
+    config = bundled(*overrides)
+    if all(Path(weights).exists() for _, weights, _ in config.ensemble):
+        return config
+    ensemble = [
+        (name, str(random_file(WORK / "random-weights", name, BUNDLED_PREPROCESS)), share)
+        for name, _, share in config.ensemble
+    ]
+    say("the bundled weights aren't there: random ones are scored with")
+    return replace(config, ensemble=ensemble)
+
+
+def random_file(folder: Path, network: str, preprocess: Preprocess | None = None) -> Path:
+    """A weights file of random numbers, the same ones wherever it is made; made if it isn't there.
+
+    preprocess: what the file says that the network expects; None = nothing, as published files do.
+    """
+    path = folder / f"{network}{'' if preprocess is None else f'-{preprocess.size}'}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         net = build_network(network)
-        save_weights(randomised(net), path)
+        metadata = None if preprocess is None else {PREPROCESS_KEY: preprocess.to_metadata()}
+        save_weights(randomised(net), path, metadata)
     return path
 
 
@@ -121,11 +141,11 @@ def trusted_detector(config: SubmissionConfig) -> SubmissionConfig:
     return bundled(*(f"{key}={getattr(config, key)}" for key in keys))
 
 
-def build_ours(config: SubmissionConfig) -> tuple[FaceDetector, Ensemble]:
-    """The repository's detector and ensemble on the CPU, a ResNet-50 as a `StandIn`."""
-    detector, ensemble = build(config, "cpu")
+def build_ours(config: SubmissionConfig, device: str | torch.device = "cpu") -> tuple[FaceDetector, Ensemble]:
+    """The repository's detector and ensemble, a ResNet-50 as a `StandIn`."""
+    detector, ensemble = build(config, str(device))
     if config.detector == "resnet50":
-        trusted, _ = build(trusted_detector(config), "cpu")
+        trusted, _ = build(trusted_detector(config), str(device))
         for part in parts_of(detector):
             part.net = StandIn(part.net, parts_of(trusted)[0].net)
     return detector, ensemble

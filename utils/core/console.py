@@ -13,6 +13,7 @@ from pathlib import Path
 from utils.core.errors import ConfigError, UserError, WeightsError
 
 SMALLER_BATCH = "try a smaller batch_size=..."
+LESS_AT_ONCE = "try detect_batch=1 and a smaller batch_size=..."  # for what detects and classifies
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Insufficient memory", "bad_alloc")
 
 

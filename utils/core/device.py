@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # configs need the names below, not torch
     import torch
     from torch import Tensor
 
+# Devices that plan anew for each shape of a batch: there, work comes in few fixed shapes and waits are few.
+GPU_TYPES = {"cuda"}
 PRECISIONS = ("fp32", "bf16", "fp16")
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 AUTO = "auto"
@@ -36,6 +38,36 @@ def pick_device(name: str = "auto") -> torch.device:
         if count <= int(index or 0):
             raise ConfigError(f"device {name} is not there (GPUs that torch sees: {count}); use auto or cpu")
     return torch.device(name)
+
+
+def is_gpu(device: torch.device | str) -> bool:
+    """Whether a device wants batches of fixed shapes, and its host to wait for it seldom."""
+    import torch
+
+    return torch.device(device).type in GPU_TYPES
+
+
+def layout(device: torch.device | str, precision: str) -> torch.memory_format:
+    """How images lie in memory where their network is fastest.
+
+    channels_last on a CPU (1.3 to 2 times as fast), and on a GPU in half precision. In float32 cuDNN plans
+    depthwise convolutions of channels_last anew for each shape; for others torch has kernels of its own.
+    """
+    import torch
+
+    in_order = is_gpu(device) and precision == "fp32"
+    return torch.contiguous_format if in_order else torch.channels_last
+
+
+def page_locked(array: np.ndarray) -> np.ndarray:
+    """A copy that a GPU reads by itself, while others work; the array itself where there is no GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return array
+    kept = torch.empty(array.shape, dtype=torch.from_numpy(array[:0]).dtype, pin_memory=True).numpy()
+    kept[...] = array
+    return kept
 
 
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from operator import length_hint
 
 import cv2
 
@@ -67,7 +68,8 @@ class Extractor:
         A video that fails is noted and the rest goes on. Raises OutputError if the disk fails; what is
         complete by then stays.
         """
-        limits = replace(limits_for(self.detector.device, self.batch_size), clips=CLIPS_AHEAD)
+        limits = limits_for(self.detector.device, self.batch_size, length_hint(jobs))
+        limits = replace(limits, clips=CLIPS_AHEAD)
         clips = (
             Clip(FrameReader(job.path, self.settings.every, limits.threads), _Video(job)) for job in jobs
         )

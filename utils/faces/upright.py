@@ -17,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from utils.core.device import is_gpu
 from utils.faces.config import FaceConfig
 from utils.faces.detector import Face, FaceDetector, build_detector
 from utils.faces.tracker import FaceTracker, Orientation, Track
@@ -37,7 +38,9 @@ class UprightDetector:
     def __init__(self, detector: FaceDetector | FaceTracker):
         self.detector = detector
         whole = detector.whole if isinstance(detector, FaceTracker) else detector
-        self.certain = FaceDetector(whole.net, whole.device, whole.precision, CERTAIN, whole.detect_size)
+        self.certain = FaceDetector(
+            whole.net, whole.device, whole.precision, CERTAIN, whole.detect_size, whole.batch
+        )
         self.device, self.precision = detector.device, detector.precision
 
     def detect(
@@ -126,10 +129,12 @@ def detector_of(
     config: FaceConfig, device: str | torch.device = "cpu"
 ) -> FaceDetector | FaceTracker | UprightDetector:
     """The detector that a config asks for, which may track and turn. Raises ConfigError or WeightsError."""
+    # A GPU takes no longer for a whole frame than for what tracking does, in a shape for each window.
+    is_whole = config.track and config.detector == "mobilenet0.25" and is_gpu(device)
     detector = build_detector(
         config.detector, config.detector_weights, device, config.detector_precision,
-        config.score_threshold, config.detect_size, config.runtime,
+        config.score_threshold, None if is_whole else config.detect_size, config.runtime, config.detect_batch,
     )  # fmt: skip
-    if config.track:
+    if config.track and not is_whole:
         detector = FaceTracker(detector)
     return UprightDetector(detector) if config.turn else detector

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from models import WSDAN
 from models.attention import logits_with_crop
-from utils.core.device import autocast, pick_precision, to_device
+from utils.core.device import autocast, is_gpu, layout, pick_precision, to_device
 from utils.core.errors import ConfigError, WeightsError
 from utils.scoring.config import SubmissionConfig
 from utils.weights.checkpoint import load_weights
@@ -77,10 +77,10 @@ class Ensemble:
         self.device = torch.device(device)
         self.precision = pick_precision(self.device, precision)
         self.flip, self.attention_crop, self.combine = flip, attention_crop, combine
-        self.members = list(members)
+        self.members, self.layout = list(members), layout(self.device, self.precision)
+        self.most = 1  # faces of a batch so far
         for member in self.members:
-            # channels_last computes the same, about twice as fast on a CPU.
-            member.net.eval().to(self.device, memory_format=torch.channels_last)
+            member.net.eval().to(self.device, memory_format=self.layout)
 
     def predict(self, faces: np.ndarray) -> np.ndarray:
         """(B, 320, 320, 3) uint8 aligned faces, RGB -> (B,) float64 probability in [0, 1] of being fake.
@@ -94,13 +94,20 @@ class Ensemble:
         """The probabilities of each network by itself: (B, 320, 320, 3) uint8, RGB -> (B, M) float64."""
         if len(faces) == 0:
             return np.zeros((0, len(self.members)))
-        pixels = to_device(np.ascontiguousarray(faces), self.device)  # (B, 320, 320, 3)
+        pixels = to_device(np.ascontiguousarray(self._filled_up(faces)), self.device)  # (B, 320, 320, 3)
         views = [pixels, pixels.flip(2)] if self.flip else [pixels]
-        columns = []
-        for member in self.members:
-            answers = np.stack([self._fake_probability(member, view).cpu().numpy() for view in views], axis=1)
-            columns.append(self._mean(answers, [1 / len(views)] * len(views)))
-        return np.stack(columns, axis=1)
+        answers = [self._fake_probability(member, view) for member in self.members for view in views]
+        table = torch.stack(answers, dim=1).cpu().numpy()[: len(faces)]  # one copy, one wait
+        table = table.reshape(len(faces), len(self.members), len(views))
+        shares = [1 / len(views)] * len(views)
+        return np.stack([self._mean(table[:, member], shares) for member in range(len(self.members))], axis=1)
+
+    def _filled_up(self, faces: np.ndarray) -> np.ndarray:
+        """The faces, on a GPU filled up to as many as came at most: it plans anew for each shape."""
+        self.most = max(self.most, len(faces))
+        if not is_gpu(self.device):
+            return faces
+        return np.concatenate([faces, np.repeat(faces[:1], self.most - len(faces), axis=0)])
 
     def mean(self, by_network: np.ndarray) -> np.ndarray:
         """The weighted mean over the networks: (B, M) -> (B,)."""
@@ -112,7 +119,7 @@ class Ensemble:
 
     def _fake_probability(self, member: Member, pixels: Tensor) -> Tensor:
         """(B, 320, 320, 3) uint8 -> (B,) float64, softmax of class 1 of one network."""
-        images = member.preprocess.batch(pixels).contiguous(memory_format=torch.channels_last)  # (B, 3, S, S)
+        images = member.preprocess.batch(pixels).contiguous(memory_format=self.layout)  # (B, 3, S, S)
         with autocast(self.device, self.precision):
             if self.attention_crop and _attends(member.net):
                 logits = logits_with_crop(member.net, images)[1]

@@ -31,11 +31,11 @@ FINGERPRINT = RECORD_COLUMNS.index("fingerprint")
 def fingerprint(config: SubmissionConfig, device: str = "cpu") -> str:
     """16 hex digits that change with whatever changes scores: config values, and the weights files' contents.
 
-    Where the files lie doesn't count, nor does `batch_size`, which one lowers when memory runs out. Of the
-    precision "auto" that counts which it becomes on the device.
+    Where the files lie doesn't count, nor do `batch_size` and `detect_batch`, which one lowers when memory
+    runs out. Of the precision "auto" that counts which it becomes on the device.
     """
     plain = as_plain(config)
-    del plain["batch_size"]
+    del plain["batch_size"], plain["detect_batch"]
     if config.precision == AUTO:
         becomes = "fp32" if config.runtime == "onnxruntime" else pick_precision(device, AUTO)
         # the detector stays in fp32, which "bf16" itself wouldn't have

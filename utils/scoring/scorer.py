@@ -12,6 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,7 +124,7 @@ def score_media(
     progress: told after each batch of frames how many files are done, the part of one included. keep: the
     results have a `Detail`, with the crops of so many faces either way; None = none of it.
     """
-    limits = limits_for(detector.device, config.batch_size)
+    limits = limits_for(detector.device, config.frames_at_once, length_hint(files))
     clips = (Clip(frames_of(path, config, limits.threads), path) for path in files)
     batches, done = _Batches(ensemble, config.batch_size, calibration_of(config), keep), 0
     with closing(face_stream(clips, detector, config.face_limit, limits)) as stream:

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from utils.core.errors import DataError, WeightsError
@@ -38,13 +39,11 @@ class Preprocess:
 
     def batch(self, faces: torch.Tensor) -> torch.Tensor:
         """Aligned RGB faces, uint8 (B, 320, 320, 3) -> the network's input, float32 (B, 3, size, size)."""
-        import torch
         from torch.nn.functional import interpolate
 
         x1, y1, x2, y2 = self._bounds(*faces.shape[1:3])
         images = faces[:, y1:y2, x1:x2].permute(0, 3, 1, 2).float() / 255  # (B, 3, h, w)
-        mean = torch.tensor(self.mean, device=faces.device).view(3, 1, 1)
-        std = torch.tensor(self.std, device=faces.device).view(3, 1, 1)
+        mean, std = (on_device(tuple(values), faces.device) for values in (self.mean, self.std))
         images = (images - mean) / std
         if images.shape[-2:] == (self.size, self.size):
             return images
@@ -116,6 +115,15 @@ class Preprocess:
                 f"{FACE_SIZE}x{FACE_SIZE}; extract the crops with make_dataset.py"
             )
         return self.window
+
+
+@lru_cache(maxsize=64)
+def on_device(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """A number of each channel, (3, 1, 1) float32, copied to a device once. Not to be changed in place."""
+    import torch
+
+    with torch.inference_mode(False):  # so that training can use what scoring asked for first
+        return torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
 
 
 def _floats(values: list) -> tuple[float, float, float]:
