@@ -35,7 +35,7 @@ from utils.core.console import (
 if TYPE_CHECKING:  # what is heavy is imported after the arguments are read, so that --help is quick
     from collections.abc import Iterator
 
-    from utils.report.outputs import Outputs
+    from utils.report.outputs import Asked, Outputs
     from utils.scoring.aggregate import Result
     from utils.scoring.config import SubmissionConfig
     from utils.scoring.ensemble import Ensemble
@@ -77,14 +77,11 @@ def main(argv: list[str] | None = None) -> int:
 def submit(args: argparse.Namespace) -> int:
     """Read what was asked for, score it, write it; returns the exit code."""
     from utils.core.config import describe, load_config
-    from utils.core.device import pick_device
-    from utils.report.outputs import Asked, Outputs
+    from utils.core.lock import sole_run
+    from utils.report.outputs import Asked
     from utils.scoring.config import SubmissionConfig
-    from utils.scoring.details import Details
-    from utils.scoring.record import Record, fingerprint
-    from utils.scoring.scorer import BUNDLED, build, check_files, score_media
-    from utils.scoring.submission import check_nothing_lost, check_submission_path
-    from utils.scoring.verdict import limits_for
+    from utils.scoring.scorer import BUNDLED, check_files
+    from utils.scoring.submission import check_submission_path
 
     config = load_config(args.config or BUNDLED, SubmissionConfig, args.overrides)
     if args.verbose:
@@ -94,6 +91,21 @@ def submit(args: argparse.Namespace) -> int:
     asked = Asked.of(args.output, args.faces_csv, args.report, args.contact_sheet)
     asked.check(names)
     check_files(config)
+    with sole_run(args.output):
+        return score_files(args, config, asked, (names, order, missing))
+
+
+def score_files(args: argparse.Namespace, config: SubmissionConfig, asked: Asked, chosen: tuple) -> int:
+    """Score what `choose_files` chose and write it; returns the exit code."""
+    from utils.core.device import pick_device
+    from utils.report.outputs import Outputs
+    from utils.scoring.details import Details
+    from utils.scoring.record import Record, fingerprint
+    from utils.scoring.scorer import BUNDLED, build, score_media
+    from utils.scoring.submission import check_nothing_lost
+    from utils.scoring.verdict import limits_for
+
+    names, order, missing = chosen
     record = Record(args.output, fingerprint(config, pick_device(args.device)))
     if not args.resume and not args.force:
         check_nothing_lost(args.output, order)

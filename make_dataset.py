@@ -24,6 +24,7 @@ from utils.core.files import try_folder
 
 if TYPE_CHECKING:
     from utils.data.failures import Extracted
+    from utils.scoring.config import SubmissionConfig
 
 ROOT = Path(__file__).resolve().parent
 SHOWN_FAILURES = 20
@@ -160,12 +161,19 @@ def note_failures(args: argparse.Namespace, done: Extracted, begun: set[Path]) -
 
 
 def extract(args: argparse.Namespace) -> int:
-    from utils.data.crops import Settings, plan_jobs, split_jobs
-    from utils.data.failures import Extracted
+    from utils.core.lock import sole_run
 
     config = read_config(args)
     files = find_files(args)
     check_writable(args.out_dir)
+    with sole_run(args.out_dir):
+        return extract_files(args, config, files)
+
+
+def extract_files(args: argparse.Namespace, config: SubmissionConfig, files: list[Path]) -> int:
+    from utils.data.crops import Settings, plan_jobs, split_jobs
+    from utils.data.failures import Extracted
+
     settings = Settings(
         args.every, config.detector, config.detector_weights, config.detect_size, config.track,
         config.score_threshold, config.detector_precision, config.turn,

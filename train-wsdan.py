@@ -47,6 +47,7 @@ from utils.training.losses import loss_of
 from utils.training.position import Position
 from utils.training.preview import show_batch
 from utils.training.resume import resume_path
+from utils.training.run import sole_training
 from utils.training.sets import videos_of_sets
 from utils.training.trainer import CheckpointForm, Trainer, begin
 from utils.training.wsdan import FeatureCenters, training_losses
@@ -61,7 +62,8 @@ def train(config: WSDANConfig, picture: Path | None = None) -> int:
     picture: only draw the first batch into it. 0 = trained to the end, 128 + signal = stopped and saved.
     Raises ConfigError, WeightsError or DataError for what can't be used.
     """
-    with distributed.process_group(on_cpu=config.device == "cpu"):
+    alone = sole_training(config.save_dir, writes=picture is None)
+    with distributed.process_group(on_cpu=config.device == "cpu"), alone:
         device = begin(config)
         path = resume_path(config, writes=picture is None)
         train_set, valid_set = build_sets(config)

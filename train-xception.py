@@ -40,6 +40,7 @@ from utils.training.grouped import grouped_faces
 from utils.training.losses import Loss, loss_of
 from utils.training.position import Position
 from utils.training.resume import resume_path
+from utils.training.run import sole_training
 from utils.training.sets import videos_of_sets
 from utils.training.trainer import CheckpointForm, Trainer, begin
 from utils.weights.checkpoint import load_pretrained, load_weights, read_state_dict
@@ -52,7 +53,8 @@ def train(config: XceptionConfig) -> int:
     0 = trained to the end, 128 + signal = stopped and saved. Raises ConfigError, WeightsError or DataError
     for what can't be used.
     """
-    with distributed.process_group(on_cpu=config.device == "cpu"):
+    alone = sole_training(config.save_dir)
+    with distributed.process_group(on_cpu=config.device == "cpu"), alone:
         device = begin(config)
         path = resume_path(config)
         train_set, valid_set = build_sets(config)

@@ -1,15 +1,18 @@
-"""Processes of tests: two that torch takes for torchrun's, and one that Ctrl-C stops."""
+"""Processes of tests: two that torch takes for torchrun's, one that Ctrl-C stops, one that holds a lock."""
 
 import os
 import signal
 import socket
 import subprocess
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
-from utils.core.config import as_plain
+from utils.core.config import ROOT, as_plain
 
 
 def run_processes(function: Callable[[dict], int], config) -> list[int]:
@@ -42,3 +45,26 @@ def start_stoppable(command: list) -> subprocess.Popen:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from utils.core.lock import sole_run
+with sole_run(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def another_run(output: Path) -> Iterator[subprocess.Popen]:
+    """A process that holds the lock of an output."""
+    command = [sys.executable, "-c", HOLD, str(output)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()

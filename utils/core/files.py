@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shlex
+import socket
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from utils.core.errors import ConfigError, UserError
+
+# Process ids are a host's own, and a folder may be shared.
+HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+ASIDE = re.compile(r"\.(?:([0-9a-f]{8})-)?([0-9]{1,10})-[0-9]{1,20}\.part")
+STALE_SECONDS = 24 * 3600  # no file takes so long to be written
+STARTED = time.time()
 
 
 def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) -> None:
@@ -22,7 +33,7 @@ def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) ->
     """
     if isinstance(data, str):
         data = data.encode("utf-8", "surrogateescape")
-    aside = os.path.join(os.path.dirname(path), f".{os.getpid()}-{threading.get_ident()}.part")
+    aside = os.path.join(os.path.dirname(path), f".{HOST}-{os.getpid()}-{threading.get_ident()}.part")
     try:
         with open(aside, "wb") as file:
             file.write(data)
@@ -33,6 +44,36 @@ def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) ->
     finally:
         if os.path.lexists(aside):
             os.unlink(aside)
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what killed processes left half-written in a folder, by the names that `write_whole` gives.
+
+    Those of another host's, whose processes can't be seen from here, once they are a day old. What can't be
+    removed stays.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            name = ASIDE.fullmatch(entry.name)
+            with suppress(OSError):
+                if name and entry.is_file(follow_symlinks=False) and _is_left(name, entry):
+                    os.unlink(entry.path)
+
+
+def _is_left(name: re.Match[str], entry: os.DirEntry) -> bool:
+    """Whether nobody writes this file any more."""
+    written = entry.stat(follow_symlinks=False).st_mtime
+    if name[1] != HOST:
+        return time.time() - written > STALE_SECONDS
+    if int(name[2]) == os.getpid():  # in a container each run may have the same number
+        return written < STARTED
+    try:
+        os.kill(int(name[2]), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        pass
+    return False
 
 
 def append_line(path: str | Path, line: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.core.errors import DataError
-from utils.core.files import write_whole
+from utils.core.files import remove_leftovers, write_whole
 from utils.faces.align import TEMPLATE, similarity
 from utils.faces.detector import LANDMARK_NAMES, Face
 from utils.faces.video import CROP_NAME, IMAGE_SUFFIXES, SOURCE_FILE
@@ -172,6 +172,7 @@ def _note(job: Job, settings: Settings) -> dict[str, object]:
 def begin_folder(job: Job, settings: Settings) -> None:
     """Make the folder, incomplete, with the note of whose crops it holds. Raises OSError."""
     job.folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(job.folder)
     (job.folder / FACES_FILE).unlink(missing_ok=True)
     write_whole(job.folder / SOURCE_FILE, json.dumps(_note(job, settings), indent=1))
 

@@ -12,10 +12,15 @@ import json
 import math
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from utils.core import distributed
+from utils.core.errors import UserError
 from utils.core.files import append_line, without_nan, write_whole
+from utils.core.lock import sole_run
 from utils.training.curves import draw_curves
 from utils.weights.checkpoint import save_checkpoint
 
@@ -48,6 +53,36 @@ class StopRequest:
         if self.number:
             raise KeyboardInterrupt
         self.number = number
+
+
+@contextmanager
+def sole_training(save_dir: str | Path, writes: bool = True) -> Iterator[None]:
+    """Keep other runs out of `save_dir` while the context is open, if this one `writes`; makes the folder.
+
+    The first process holds the lock. Raises UserError in all of them where another run trains there, or the
+    folder can't be made.
+    """
+    folder, refusal = Path(save_dir), None
+    with ExitStack() as held:
+        if writes and distributed.is_main():
+            try:
+                if not folder.is_dir():
+                    folder.mkdir(parents=True, exist_ok=True)
+                    held.callback(_remove_empty, folder)  # of a run that doesn't come so far as to write
+                held.enter_context(sole_run(folder))
+            except OSError as error:
+                refusal = f"save_dir: {folder} can't be made ({error.strerror}); name another one"
+            except UserError as error:
+                refusal = f"save_dir: {error}"
+        refusal = distributed.gather(refusal)[0]
+        if refusal is not None:
+            raise UserError(refusal)
+        yield
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 class RunFolder:
