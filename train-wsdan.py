@@ -9,8 +9,8 @@
 A config file is Python with plain names (utils/training/config.py); `key=value` overrides it. The crops
 come from make_dataset.py, the list of videos from make_split.py. Into `save_dir` go last.pth (the newest
 state), best.pth (lowest validation log loss), ckpt_<k>.pth (after epoch k: the last two, or see keep_every),
-log.jsonl (a line an epoch), curves.png, a text log and TensorBoard files. Ctrl-C and SIGTERM save before they
-stop.
+first-batch.png (what the network is shown), log.jsonl (a line an epoch), curves.png, a text log and
+TensorBoard files. Ctrl-C and SIGTERM save before they stop.
 
 Exit status: 0 trained, 1 unusable data or disk, 2 wrong config, 130 Ctrl-C, 143 SIGTERM.
 """
@@ -45,7 +45,7 @@ from utils.training.engine import Step, evaluate, train_one_epoch
 from utils.training.grouped import grouped_faces
 from utils.training.losses import loss_of
 from utils.training.position import Position
-from utils.training.preview import show_batch
+from utils.training.preview import show_batch, show_first
 from utils.training.resume import resume_path
 from utils.training.run import sole_training
 from utils.training.sets import videos_of_sets
@@ -78,6 +78,7 @@ def train(config: WSDANConfig, picture: Path | None = None) -> int:
             f"validation: {valid_set.describe(plain_order(valid_set.distinct(0)))}",
         ])
         with trainer:
+            show_first(trainer, train_set)
             for epoch in trainer.epochs_left():
                 order = train_set.epoch_order(epoch)[: config.epoch_samples]
                 step = partial(take_step, config, centers)

@@ -80,7 +80,7 @@ def test_the_script_end_to_end(data, tmp_path):
 
     names = {path.name for path in save_dir.iterdir()}
     assert names == {"ckpt_1.pth", "best.pth", "last.pth", "log.jsonl", "curves.png", "train.log",
-                     "tensorboard"}  # fmt: skip
+                     "first-batch.png", "tensorboard"}  # fmt: skip
     assert "effective batch: 4" in (save_dir / "train.log").read_text()
     (row,) = log_of(save_dir)
     predictors = [f"val_{prefix}{name}" for prefix in ("", "with_crop_")

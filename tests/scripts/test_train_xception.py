@@ -44,7 +44,8 @@ def test_the_script_end_to_end(data, tmp_path):
         assert said in done.stdout
 
     names = {path.name for path in save_dir.iterdir()}
-    assert names == {"ckpt-1.pth", "best.pth", "last.pth", "log.jsonl", "curves.png", "tensorboard"}
+    assert names == {"ckpt-1.pth", "best.pth", "last.pth", "log.jsonl", "curves.png", "first-batch.png",
+                     "tensorboard"}  # fmt: skip
     (row,) = log_of(save_dir)
     assert row["epoch"] == 1 and row["lr"] == 1e-6 and row["broken_crops"] == 0
     checkpoint = torch.load(save_dir / "best.pth", weights_only=True)

@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +20,7 @@ from utils.faces.mesh import POINTS
 from utils.training import run as runs
 from utils.training.config import WSDANConfig
 from utils.training.grouped import grouped_faces
+from utils.training.preview import FIRST_BATCH, MAX_FACES
 from utils.training.resume import check_order
 from utils.weights.checkpoint import load_checkpoint
 
@@ -77,6 +79,15 @@ def test_stopped_and_resumed_is_unbroken(data, tmp_path, monkeypatch, script, ne
     for part in ("state_dict", "trained_state_dict", "optimizer", "metrics"):
         assert_equal(whole[part], resumed[part])
     assert log_of(tmp_path / "whole") == log_of(tmp_path / "broken")
+    # what the network was shown: groups of two and three faces in rows, before the first step alone
+    shown = cv2.imread(str(tmp_path / "whole" / FIRST_BATCH))
+    side = whole["config"]["image_size"]
+    side = side if isinstance(side, int) else side[0]
+    assert shown.shape == (MAX_FACES * side, 3 * side, 3)
+    thirds = [(shown[k * side : (k + 1) * side, 2 * side :] == 255).all() for k in range(MAX_FACES)]
+    assert any(thirds) and not all(thirds)  # where a pair has no third face it is white
+    assert (shown[:, :side] != shown[:, side : 2 * side]).mean() > 0.1
+    assert (cv2.imread(str(tmp_path / "broken" / FIRST_BATCH)) == shown).all()
 
 
 @pytest.mark.parametrize(
