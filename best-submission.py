@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # what is heavy is imported after the arguments are read, so 
 
     from utils.report.outputs import Asked, Outputs
     from utils.scoring.aggregate import Result
+    from utils.scoring.budget import Budget
     from utils.scoring.config import SubmissionConfig
     from utils.scoring.ensemble import Ensemble
     from utils.scoring.record import Record
@@ -99,6 +100,7 @@ def score_files(args: argparse.Namespace, config: SubmissionConfig, asked: Asked
     """Score what `choose_files` chose and write it; returns the exit code."""
     from utils.core.device import pick_device
     from utils.report.outputs import Outputs
+    from utils.scoring.budget import budget_of
     from utils.scoring.details import Details
     from utils.scoring.record import Record, fingerprint
     from utils.scoring.scorer import BUNDLED, build, score_media
@@ -116,15 +118,19 @@ def score_files(args: argparse.Namespace, config: SubmissionConfig, asked: Asked
     interrupted = False
     if todo:
         print(f"scoring {len(todo)} file(s) by {args.config or BUNDLED.name}: {outputs.plan}")
+        budget = budget_of(config, len(todo))
         detector, ensemble = build(config, args.device)
         outputs.start(ensemble, say_weights(config, ensemble, detector.precision))
         bar, before = FilesBar(len(names), len(results)), len(results)
         stream = score_media(
-            todo, detector, ensemble, config, lambda done: bar.show(before + done), asked.most(len(names))
-        )
-        interrupted = judge(stream, names, results, record, outputs, bar)
+            todo, detector, ensemble, config, lambda done: bar.show(before + done), asked.most(len(names)),
+            budget,
+        )  # fmt: skip
+        interrupted = judge(stream, names, results, record, outputs, bar, budget)
         if interrupted and not results:
             raise KeyboardInterrupt
+        if budget is not None:
+            print(budget.summary())
     code = finish(args.output, rows_of(names, order, missing, results), interrupted, limits, outputs)
     if interrupted:
         print(f"stopped: {len(results)} of {len(names)} scored; the same command with --resume goes on")
@@ -199,6 +205,7 @@ def judge(
     record: Record,
     outputs: Outputs,
     bar: FilesBar,
+    budget: Budget | None = None,
 ) -> bool:
     """Collect results as they come, each into the record at once; True if Ctrl-C ended it."""
     from utils.core.errors import UserError
@@ -212,6 +219,8 @@ def judge(
                 bar.say(f"{name}: not judged: {result.reason}")
             elif result.warning:
                 bar.say(f"{name}: warning: {result.warning}; judged on what could be read")
+            if budget is not None and (line := budget.change()):
+                bar.say(line)
             bar.show(len(results))
     except KeyboardInterrupt:
         return True

@@ -63,13 +63,14 @@ class Clip:
     """One video or image on its way.
 
     frames: a `FrameReader`, or any (number, frame) pairs in the order they are to be searched; see
-    `utils.faces.frames` for what else it may know. source: what the caller knows it by. looked_at: frames
-    searched so far; found: faces with a crop. failure: why nothing could be read; warning: what is missing of
-    it. Both are final once the clip has ended.
+    `utils.faces.frames` for what else it may know. source: what the caller knows it by. limit: of its faces,
+    where it isn't the stream's. looked_at: frames searched so far; found: faces with a crop. failure: why
+    nothing could be read; warning: what is missing of it. Both are final once the clip has ended.
     """
 
     frames: Frames
     source: Any = None
+    limit: int | None = None
     looked_at: int = 0
     found: int = 0
     failure: str | None = None
@@ -195,9 +196,9 @@ class Prefetch:
         """Want some more frames of a clip: as many as it needs, should all under way hold a face."""
         if reading.waiting or reading.read < reading.asked:
             return
-        count = self.limits.frames
-        if self.limit is not None:
-            count = min(count, self.limit - reading.clip.found - reading.searched)
+        count, limit = self.limits.frames, reading.clip.limit or self.limit
+        if limit is not None:
+            count = min(count, limit - reading.clip.found - reading.searched)
         reading.asked += max(count, 0)
 
     def _read(self, reading: _Reading) -> None:

@@ -27,6 +27,8 @@ class SubmissionConfig(FaceConfig):
     ensemble: (network, weights file, weight) each; the weights sum to 1. Only scoring needs it.
     calibration: a file that `evaluate.py scores --fit` wrote, which scales and moves the logit of each clip's
     score; None, as published: none.
+    time_budget_s: seconds for all files, from the start of their scoring; as they run short, fewer faces of
+    each clip are judged, down to 5. None, as published: all the time it takes.
     """
 
     frames: str = "stride"
@@ -37,11 +39,12 @@ class SubmissionConfig(FaceConfig):
     combine: str = "probabilities"
     ensemble: list[tuple[str, str, float]] = field(default_factory=list, metadata={"path_at": 1})
     calibration: str | None = field(default=None, metadata={"path": True})
+    time_budget_s: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self, "frames", FRAME_CHOICES)
-        check_range(self, "frame_stride face_limit", 1)
+        check_range(self, "frame_stride face_limit time_budget_s", 1)
         check_choice(self, "combine", COMBINATIONS)
         for network, _, weight in self.ensemble:
             if network not in NETWORK_NAMES:

@@ -32,10 +32,11 @@ def fingerprint(config: SubmissionConfig, device: str = "cpu") -> str:
     """16 hex digits that change with whatever changes scores: config values, and the weights files' contents.
 
     Where the files lie doesn't count, nor do `batch_size` and `detect_batch`, which one lowers when memory
-    runs out. Of the precision "auto" that counts which it becomes on the device.
+    runs out, nor `time_budget_s`, which is another one for what is left. Of the precision "auto" that counts
+    which it becomes on the device.
     """
     plain = as_plain(config)
-    del plain["batch_size"], plain["detect_batch"]
+    del plain["batch_size"], plain["detect_batch"], plain["time_budget_s"]
     if config.precision == AUTO:
         becomes = "fp32" if config.runtime == "onnxruntime" else pick_precision(device, AUTO)
         # the detector stays in fp32, which "bf16" itself wouldn't have

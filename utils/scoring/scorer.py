@@ -28,6 +28,7 @@ from utils.faces.stream import Clip, Detector, FoundFace, Step, face_stream, lim
 from utils.faces.upright import detector_of
 from utils.faces.video import FrameReader, find_media
 from utils.scoring.aggregate import Detail, FaceScores, Result, SeenFace
+from utils.scoring.budget import Budget, budget_of
 from utils.scoring.calibrated import ScoreCalibration, calibration_of
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import NOT_FINITE, Ensemble, build_ensemble
@@ -116,32 +117,48 @@ def score_media(
     config: SubmissionConfig,
     progress: Callable[[float], None] = lambda done: None,
     keep: int | None = None,
+    budget: Budget | None = None,
 ) -> Iterator[Result]:
     """Score videos and images, in their order; each result comes as soon as its faces are scored.
 
     Faces go through the networks in batches of `config.batch_size` that run across videos. A video's score
     is the mean over its faces; one that can't be judged gets 0.5 and a reason, and never an exception.
     progress: told after each batch of frames how many files are done, the part of one included. keep: the
-    results have a `Detail`, with the crops of so many faces either way; None = none of it.
+    results have a `Detail`, with the crops of so many faces either way; None = none of it. budget: of time,
+    begun by the caller; None = one that begins now if the config sets it.
     """
+    if budget is None and config.time_budget_s is not None:
+        files = list(files)
+        budget = budget_of(config, len(files))
     limits = limits_for(detector.device, config.frames_at_once, length_hint(files))
-    clips = (Clip(frames_of(path, config, limits.threads), path) for path in files)
+    clips = (clip_of(path, config, limits.threads, budget) for path in files)
     batches, done = _Batches(ensemble, config.batch_size, calibration_of(config), keep), 0
     with closing(face_stream(clips, detector, config.face_limit, limits)) as stream:
         for step in stream:
             for result in batches.take(step):
                 done += 1
+                if budget is not None:
+                    budget.done(result.path)
                 yield result
             progress(done + batches.part_of_oldest(config.face_limit))
     yield from batches.rest()
 
 
+def clip_of(path: Path, config: SubmissionConfig, threads: int | None, budget: Budget | None) -> Clip:
+    """A file as the config has it judged, by as many faces as a budget has time for."""
+    limit = config.face_limit if budget is None else budget.limit_for(path)
+    return Clip(frames_of(path, config, threads, limit), path, limit)
+
+
 def frames_of(
-    path: Path, config: SubmissionConfig, threads: int | None = None
+    path: Path, config: SubmissionConfig, threads: int | None = None, limit: int | None = None
 ) -> StrideFrames | SpreadFrames:
-    """The frames of a file that the config has judged; threads: of the decoder, None = as it likes."""
+    """The frames of a file that the config has judged; threads: of the decoder, None = as it likes; limit: of
+    faces, if it isn't the config's."""
     reader = FrameReader(path, config.frame_stride, threads)
-    return SpreadFrames(reader, config.face_limit) if config.frames == "spread" else StrideFrames(reader)
+    if config.frames == "spread":
+        return SpreadFrames(reader, limit or config.face_limit)
+    return StrideFrames(reader)
 
 
 def eye_distance(face: Face) -> float:
@@ -194,8 +211,9 @@ def score(
     label (probability in [0, 1] of being fake, 0.5 if it couldn't be judged), faces (how many were
     scored), reason (why it couldn't be judged, else ""), path, first, last (seconds at which the first and
     the last of the faces are seen), duration (of the clip; NaN = unknown), people (seen at once; the one with
-    the largest face is judged). A truncated video, judged on what decodes, and one of several people give a
-    Python warning. Raises UserError: nothing to judge, config or weights of no use.
+    the largest face is judged). A truncated video, judged on what decodes, one of several people, and a
+    budget of time too short for all faces give a Python warning. Raises UserError: nothing to
+    judge, config or weights of no use.
     """
     import pandas as pd  # here: best-submission.py needs none, and it takes half a second to import
 
@@ -209,12 +227,14 @@ def score(
     if not isinstance(config, SubmissionConfig):
         config = load_config(config or BUNDLED, SubmissionConfig)
     detector, ensemble = build(config, device)
-    rows = []
-    for result in score_media(files, detector, ensemble, config):
+    rows, budget = [], budget_of(config, len(files))
+    for result in score_media(files, detector, ensemble, config, budget=budget):
         for said in filter(None, (result.warning, result.remark)):
             warnings.warn(f"{result.path}: {said}", stacklevel=2)
         known = result.probability, result.faces, result.reason, str(result.path)
         rows.append((names[result.path], *known, result.first, result.last, result.duration, result.people))
+    if budget is not None and budget.fewer:
+        warnings.warn(budget.summary(), stacklevel=2)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
