@@ -1,6 +1,7 @@
 """Fixtures: golden values, the shared data (skipped where absent) and clips that packages ship."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +72,18 @@ def tiny(monkeypatch):
     monkeypatch.setattr(script, "build_network", lambda name: TinyNet())
     with one_thread():
         yield
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The system's Chromium, headless; skipped where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("no Chromium on PATH")
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses root otherwise
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()

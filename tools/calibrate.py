@@ -186,8 +186,8 @@ def fitted(table: np.ndarray, labels: np.ndarray, domains: np.ndarray) -> tuple[
     counts = [int((labels == label).sum()) for label in (0, 1)]
     print(f"fitting on {counts[0]} real and {counts[1]} fake faces of {len(set(domains))} domains")
     if min(counts) < calibration.FEW_FACES:
-        few = f"below {calibration.FEW_FACES} of each the two numbers are uncertain"
-        print(f"warning: {few}", file=sys.stderr)
+        few = f"{counts[0]} real and {counts[1]} fake faces are few: below {calibration.FEW_FACES} of each"
+        print(f"warning: {few} the two numbers are uncertain", file=sys.stderr)
     scale, offset = calibration.fit(table, labels, calibration.alike(labels, domains))
     print(loss_line("as it was", table[:, 0], labels, domains))
     first = domains == domains[0]

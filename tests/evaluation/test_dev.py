@@ -124,6 +124,18 @@ def test_parts_are_made_once_of_half_b(made, tmp_path, monkeypatch, face):
     assert np.array_equal(again[0].faces(), parts[0].faces())
 
 
+def test_what_was_said_of_other_parts_is_not_taken_for_these(tmp_path):
+    def make(level):
+        return lambda: iter([("plain", False, [(0, np.full((320, 320, 3), level, np.uint8))])])
+
+    [first] = dev_set.kept_parts(tmp_path, "first", make(1))
+    np.savez(tmp_path / "net.npz", **{dev_score.key_of(first): np.zeros(1)})
+    assert dev_set.kept_parts(tmp_path, "first", make(2)) == [first] and first.faces().max() == 1
+    assert (tmp_path / "net.npz").exists()
+    [other] = dev_set.kept_parts(tmp_path, "second", make(2))
+    assert other.faces().min() == 2 and not (tmp_path / "net.npz").exists()
+
+
 def weights(path, seed: int, **metadata):
     import torch
 

@@ -2,11 +2,13 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scripts import load_script
+from scripts import ROOT, load_script
 
 from utils.core.errors import DataError
 from utils.evaluation.page import page
@@ -124,6 +126,16 @@ def test_a_page_asks_for_nothing_and_names_stay_text():
     assert text.count("<svg") == 5 and text.count("<polyline") == 1 + 2 + 1 + 1 + 1
     alone = page("Scores", [], [], judged[1:])
     assert alone.count("undefined: one class only") == 2
+
+
+def test_a_user_judges_scores(tables):
+    """In a process of its own, from another folder."""
+    command = [sys.executable, str(ROOT / "evaluate.py"), "scores", "labels.csv", "t.csv", "--output", "out/"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tables, timeout=600)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert "1 of 3 judged files" not in done.stdout and "3 of 3 judged files" in done.stdout
+    assert {path.name for path in (tables / "out").iterdir()} == {f"metrics.{kind}" for kind in
+                                                                  ("md", "json", "html")}  # fmt: skip
 
 
 def test_the_command(tables, tmp_path, capsys):

@@ -3,7 +3,6 @@
 `make test-browser` runs it, in the system's Chromium.
 """
 
-import os
 import shutil
 
 import pytest
@@ -26,20 +25,6 @@ def report(tmp_path_factory, clip, no_face_clip):
     arguments = [folder / "in", "--output", folder / "submission.csv", "--report", "face_limit=6"]
     assert load_script("best-submission.py").main([*map(str, arguments), "--device", "cpu"]) == 0
     return folder / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip("no Chromium on PATH")
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses root otherwise
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=SIZES)

@@ -93,7 +93,10 @@ def dev_set(sources: Sources, sizes: Sizes, folder: Path, read_clip: ReadClip) -
 
 
 def kept_parts(folder: Path, stated: str, make: Callable[[], Made]) -> list[Part]:
-    """Parts as they lie in `folder`, if they were made of what is stated; else made and kept there."""
+    """Parts as they lie in `folder`, if they were made of what is stated; else made and kept there.
+
+    What networks said of other parts, kept beside them, is removed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "dev.json"
     if note.is_file():
@@ -103,6 +106,8 @@ def kept_parts(folder: Path, stated: str, make: Callable[[], Made]) -> list[Part
                 Part(row["group"], row["is_fake"], folder / row["file"], tuple(row["owners"]))
                 for row in kept["parts"]
             ]
+    for logits in folder.glob("*.npz"):  # of the faces that were here
+        logits.unlink()
     parts = []
     for group, is_fake, owned in make():
         owned = list(owned)

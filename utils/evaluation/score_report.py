@@ -14,6 +14,8 @@ from utils.evaluation.scores import reliability, table_across, table_of
 OF_SOURCE = ("files", "reals", "fakes", "auc", "average_precision", "eer", "log_loss_clipped", "accuracy",
              "false_alarms", "misses")  # fmt: skip
 
+MOST_ROWS = 1000  # of a table of wrong files, that the page stays light
+
 
 class ScoreReport:
     """The figures of score files, made once; clip: bounds of the clipped log loss."""
@@ -74,7 +76,10 @@ class ScoreReport:
             rows += [[name, f"not in {scored.path.name}", "-"] for name in scored.missing]
             rows += [[name, "without a label", f"{scored.scores[name]:.4f}"] for name in scored.extra]
             if rows:
-                tables.append(Table(["file", "", "score"], rows, f"Wrong or missing, {scored.path}"))
+                more = len(rows) - MOST_ROWS
+                note = f"and {more} more, which the report as JSON names" if more > 0 else ""
+                title = f"Wrong or missing, {scored.path}"
+                tables.append(Table(["file", "", "score"], rows[:MOST_ROWS], title, note))
         return tables
 
     def as_data(self) -> dict:
