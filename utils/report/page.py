@@ -25,6 +25,7 @@ from utils.scoring.verdict import Limits
 
 TEMPLATES = Path(__file__).with_name("templates")
 CHART_HEIGHT = 140  # pixels
+MANY = 120  # files, beyond which a network's attention maps are not shown one by one
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def write_page(
     page = templates.get_template("report.html").render(
         videos=videos, words=[(word, style, words[word]) for word, style in STYLES.items() if words[word]],
         limits=limits, about=about, columns=columns, script=script, script_hash=content_hash(script),
-        clock=clock, duration=duration, height=CHART_HEIGHT,
+        clock=clock, duration=duration, height=CHART_HEIGHT, many=MANY,
     )  # fmt: skip
     write_whole(path, page)
 

@@ -61,10 +61,10 @@ def draw_answer(tile: Image.Image, file: Answer, limits: Limits | None) -> None:
     draw.line((EDGE, 0, right, 0), LINE)
     # The font has the letters of western Europe alone: others stand there by their numbers.
     letters = readable(file.name).encode("latin-1", "backslashreplace").decode("latin-1")
+    draw.text((EDGE, 6), cut(letters, 16, right - EDGE), INK, font=ImageFont.load_default(16))
     most = int((right - EDGE) / LETTER)
-    draw.text((EDGE, 6), cut(letters, int(most * 0.8)), INK, font=ImageFont.load_default(16))
     said = textwrap.wrap(f"{file.word}: {sentence(file, limits)}", most)
-    said = "\n".join([said[0], cut(" ".join(said[1:]), most)]) if len(said) > 1 else said[0]
+    said = "\n".join([said[0], cut(" ".join(said[1:]), 13, right - EDGE)]) if len(said) > 1 else said[0]
     draw.text((EDGE, 28), said, COLOURS.get(STYLES[file.word], MINOR), font=ImageFont.load_default(13))
     if file.result.reason:
         return
@@ -80,9 +80,13 @@ def draw_answer(tile: Image.Image, file: Answer, limits: Limits | None) -> None:
     draw.rectangle((mark - 2, 68, mark + 2, 80), INK)
 
 
-def cut(text: str, most: int) -> str:
-    """At most so many letters."""
-    return text if len(text) <= most else f"{text[: most - 4]} ..."
+def cut(text: str, size: int, width: float) -> str:
+    """As much of a line of text, in a font of this size, as so many pixels hold."""
+    font = ImageFont.load_default(size)
+    if font.getlength(text) <= width:
+        return text
+    fits = (end for end in range(len(text), 0, -1) if font.getlength(f"{text[:end]} ...") <= width)
+    return f"{text[: next(fits, 0)]} ..."
 
 
 def draw_faces(tile: Image.Image, kept: Kept | None) -> None:
