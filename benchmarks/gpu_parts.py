@@ -290,14 +290,14 @@ def loader_row(name: str, device: torch.device, plan: Plan, batch: int, folder: 
     net = build_net(name).to(device)
     trainer = Trainer(config, device, net, CheckpointForm(name, "{epoch}", (), lambda *_: {}), None)
     dataset = FaceDataset(written_faces(folder, plan), np.full(16, 8), config.preprocess, 0, Alike())
-    step, means = step_of(name, net, device), {}
-    for epoch, count in enumerate((3, steps)):
-        order = np.concatenate([dataset.epoch_order(number) for number in range(-(-count * batch // 128))])
-        trainer.position.epoch, trainer.position.seen = epoch, EpochSums()
-        with trainer:
-            means = train_one_epoch(trainer, step, dataset, order[: count * batch], drop_last=True)
-        if epoch == 0:
-            first = means["seconds"]
+    step, means, first = step_of(name, net, device), {}, 0.0
+    with trainer:
+        for epoch, count in enumerate((3, steps)):
+            orders = [dataset.epoch_order(number) for number in range(-(-count * batch // len(dataset)))]
+            trainer.position.epoch, trainer.position.seen = epoch, EpochSums()
+            order = np.concatenate(orders)[: count * batch]
+            means = train_one_epoch(trainer, step, dataset, order, drop_last=True)
+            first = means["seconds"] if epoch == 0 else first
     more = {"batch": batch, "workers": plan.workers, "first_epoch_s": first, "steps": steps}
     return Row("training", f"{name} with loader", means["images_per_second"], "images/s", more)
 

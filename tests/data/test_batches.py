@@ -16,7 +16,7 @@ import torch
 
 from utils.core.errors import DataError
 from utils.data import batches
-from utils.data.batches import Sample, collate, make_loader, patient
+from utils.data.batches import KeptLoader, Sample, collate, make_loader, patient
 from utils.data.sampling import SampleKey
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +56,33 @@ def test_a_worker_that_hangs_is_left_when_the_run_is_to_stop_and_ends(hasty):
         for batch in loaded:
             seen.append(batch.keys[0].index)
     assert seen == [0] and not multiprocessing.active_children()
+
+
+def test_processes_are_kept_from_pass_to_pass():
+    """A second pass is loaded by those of the first; none outlives the run, or a pass that is left early."""
+    loader = KeptLoader(Faces(), 2)
+
+    def passed(keys, enough=9):
+        seen = []
+        with closing(loader.load(keys, "workers", lambda: False)) as loaded:
+            for batch in loaded:
+                seen.append((batch.keys[0], batch.images[0, 0, 0, 0].item()))
+                if len(seen) == enough:
+                    break
+        return seen
+
+    later = [[SampleKey(1, 7)], [SampleKey(1, 4)]]
+    assert passed(KEYS) == [(SampleKey(0, index), index) for index in range(3)]
+    first = {worker.pid for worker in multiprocessing.active_children()}
+    assert len(first) == 2
+    assert passed(later) == [(SampleKey(1, 7), 7), (SampleKey(1, 4), 4)]
+    assert {worker.pid for worker in multiprocessing.active_children()} == first
+    assert passed(KEYS, enough=1) == [(SampleKey(0, 0), 0)]
+    assert not multiprocessing.active_children()
+    assert passed(later)[1] == (SampleKey(1, 4), 4)
+    assert not first & {worker.pid for worker in multiprocessing.active_children()}
+    loader.close()
+    assert not multiprocessing.active_children()
 
 
 def test_no_batch_for_too_long_is_an_error(hasty, monkeypatch):

@@ -43,12 +43,6 @@ def training(videos: Videos) -> FaceDataset:
     return FaceDataset(videos, np.full(len(videos), 2), PREPROCESS, 0, augmentation("alike"))
 
 
-class AsIs:
-    """Stands in for a Preprocess: leaves the crop as it is."""
-
-    normalise = staticmethod(torch.from_numpy)
-
-
 def value(sample) -> int:
     return int(sample.images[0, 0, 0, 2])  # blue is the first channel of the file and the last of the sample
 
@@ -74,7 +68,7 @@ def test_crops_of_every_tenth_frame_are_all_within_reach(tmp_path):
     blue = {read_crop(tmp_path / "v" / f"{n:03d}.png")[0][0, 0, 2] for n in numbers}
     # frames 60 * s // 6 = 0, 10, ... 50, and of them the nearest crops
     assert [value(validation(strided, 6)[SampleKey(0, s)]) for s in range(6)] == [9, 9, 19, 29, 39, 49]
-    drawn = FaceDataset(strided, np.array([6]), AsIs, 0, lambda image, *_: image.copy())
+    drawn = FaceDataset(strided, np.array([6]), PREPROCESS, 0, lambda image, *_: image.copy())
     assert {value(drawn[SampleKey(epoch, s)]) for epoch in range(8) for s in range(6)} == blue
 
 
@@ -87,20 +81,21 @@ def test_validation_hands_over_the_crop_itself(videos):
 
 def test_training_frames_are_drawn_from_all_crops_anew_each_epoch(videos):
     seen = {read_crop(videos.root / "video2" / f"{n:03d}.png")[0][0, 0, 2]: n for n in (0, 2, 4)}
-    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng: face)
+    faces = FaceDataset(videos, np.full(6, 1), PREPROCESS, 0, lambda face, preprocess, rng: face)
     drawn = [seen[value(faces[SampleKey(epoch, 2)])] for epoch in range(30)]
     assert set(drawn) == {0, 2, 4}
     assert drawn == [seen[value(faces[SampleKey(epoch, 2)])] for epoch in range(30)]
 
 
 def test_training_without_change_is_what_scoring_sees(videos):
-    """Through `resize` and `normalise` as through `Preprocess.batch`, to a grey level."""
+    """Through `resize` and `normalised` as through `Preprocess.batch`, to a grey level."""
     plain = FaceDataset(
         videos, np.full(6, 1), PREPROCESS, 0, lambda face, preprocess, rng: preprocess.resize(face)
     )
     plain.videos.frames[3] = np.array([2])
     scored = PREPROCESS.batch(validation(plain.videos, 1)[SampleKey(0, 3)].images)[0]
-    assert (plain[SampleKey(0, 3)].images[0] - scored).abs().max() < 1.01 / 255 / 0.4
+    trained = PREPROCESS.normalised(plain[SampleKey(0, 3)].images)[0]
+    assert (trained - scored).abs().max() < 1.01 / 255 / 0.4
 
 
 def test_the_draws_of_a_sample_are_those_of_runs_that_are_under_way(videos):
@@ -149,7 +144,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(videos):
     assert len(runs[0]) == len(runs[1]) == 3
     for alone, parallel in zip(*runs, strict=True):
         assert torch.equal(alone.images, parallel.images) and alone.keys == parallel.keys
-        assert alone.images.shape == (4, 3, 96, 96) and alone.images.dtype == torch.float32
+        assert alone.images.shape == (4, 96, 96, 3) and alone.images.dtype == torch.uint8
 
 
 def test_a_broken_crop_is_replaced_by_another_of_its_video_then_by_its_like(videos):
@@ -200,7 +195,7 @@ def test_a_sample_names_its_file(videos):
 
 def test_a_self_blended_sample_is_its_real_face_changed_and_called_fake(videos):
     """The same for the same epoch, whoever loads it."""
-    faces = FaceDataset(videos, np.full(6, 1), AsIs(), 0, lambda face, preprocess, rng: face)
+    faces = FaceDataset(videos, np.full(6, 1), PREPROCESS, 0, lambda face, preprocess, rng: face)
     key = SampleKey(0, 1, Kind.SELF_BLENDED)
     plain, blended, again = faces[SampleKey(0, 1)], faces[key], faces[key]
     assert (plain.labels.tolist(), blended.labels.tolist(), blended.key) == ([0], [1], key)

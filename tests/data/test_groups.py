@@ -62,7 +62,7 @@ def groups(source, *kinds, length=12, seed=0, meshes=None) -> GroupedFaces:
 def test_a_group_is_one_real_face_and_its_fakes(source, kind, labels):
     group = groups(source, kind)[SampleKey(0, 0)]
     assert group.labels.tolist() == labels
-    assert group.images.shape == (len(labels), 3, 96, 96) and group.images.dtype == torch.float32
+    assert group.images.shape == (len(labels), 96, 96, 3) and group.images.dtype == torch.uint8
     assert not group.broken
 
 

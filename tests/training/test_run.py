@@ -11,6 +11,7 @@ from training_runs import config
 
 from utils.core.errors import WeightsError
 from utils.core.files import append_line
+from utils.training import run as runs
 from utils.training.curves import BLUE, RED, TOP, WIDTH
 from utils.training.position import Position
 from utils.training.resume import check_order, restore
@@ -57,6 +58,32 @@ def test_a_log_of_damaged_bytes_is_mended(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_checkpoint_is_written_once_and_has_several_names(tmp_path, monkeypatch):
+    config = {"tensorboard": False, "checkpoint_minutes": 10}
+    folder, written = RunFolder(tmp_path, config), []
+
+    def noted(checkpoint, path):
+        written.append(path.name)
+        save_checkpoint(checkpoint, path)
+
+    def epochs():
+        return [load_checkpoint(tmp_path / name)["epoch"] for name in ("ckpt-1.pth", "best.pth", "last.pth")]
+
+    monkeypatch.setattr(runs, "save_checkpoint", noted)
+    folder.save({"epoch": 1}, ("ckpt-1.pth", "best.pth"))
+    folder.save({"epoch": 2})  # takes the place of last.pth alone
+    assert epochs() == [1, 1, 2] and written == ["ckpt-1.pth", "last.pth"]
+    assert (tmp_path / "best.pth").samefile(tmp_path / "ckpt-1.pth")
+    monkeypatch.setattr("os.link", failing)  # a disk without links
+    folder.save({"epoch": 3}, ("best.pth",))
+    assert epochs() == [1, 3, 3]
+    assert not list(tmp_path.glob(".*"))
+
+
+def failing(*_):
+    raise OSError(95, "Operation not supported")
+
+
 def test_a_full_disk_is_named_with_the_file():
     with pytest.raises(OSError) as caught:
         append_line("/dev/full", "x")

@@ -13,14 +13,16 @@ import torch.distributed as dist
 from processes import run_processes
 from training_runs import NoNormNet, TinyNet, assert_equal, config, log_of, script
 
+from utils.core import device as devices
 from utils.core.errors import DataError
+from utils.core.files import link_whole
 from utils.data import batches
 from utils.data.datasets import FaceDataset
 from utils.training import engine
 from utils.training import run as runs
 from utils.training.config import XceptionConfig
 from utils.training.trainer import Trainer
-from utils.weights.checkpoint import load_checkpoint, save_checkpoint
+from utils.weights.checkpoint import load_checkpoint
 
 
 def test_stopped_and_resumed_is_unbroken(data, tmp_path, tiny, monkeypatch, capsys):
@@ -75,7 +77,14 @@ def test_stopped_while_no_crop_can_be_read_is_saved(data, tmp_path, tiny, monkey
     monkeypatch.setattr(batches, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
     monkeypatch.setattr(FaceDataset, "__getitem__", lambda self, key: time.sleep(1000))
-    threading.Timer(2, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    timers, load = [threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM))], Trainer.load
+
+    def loading(*arguments):
+        if timers:  # signals are the run's own from before now on
+            timers.pop().start()
+        return load(*arguments)
+
+    monkeypatch.setattr(Trainer, "load", loading)
     assert script.train(config(data, tmp_path, num_workers=1)) == 128 + signal.SIGTERM
     assert load_checkpoint(tmp_path / "last.pth")["epoch"] == 0
     assert not multiprocessing.active_children()
@@ -84,15 +93,15 @@ def test_stopped_while_no_crop_can_be_read_is_saved(data, tmp_path, tiny, monkey
 def test_a_disk_that_fails_at_an_epoch_s_end_loses_neither_best_nor_a_row(data, tmp_path, tiny, monkeypatch):
     script.train(config(data, tmp_path / "whole", n_epoches=1))
 
-    def failing(checkpoint, path):
+    def failing(source, path):
         if path.name == "best.pth":
             raise OSError(28, "No space left on device", str(path))
-        save_checkpoint(checkpoint, path)
+        link_whole(source, path)
 
-    monkeypatch.setattr(runs, "save_checkpoint", failing)
+    monkeypatch.setattr(runs, "link_whole", failing)
     with pytest.raises(OSError):
         script.train(config(data, tmp_path / "broken", n_epoches=1))
-    monkeypatch.setattr(runs, "save_checkpoint", save_checkpoint)
+    monkeypatch.setattr(runs, "link_whole", link_whole)
     assert script.train(config(data, tmp_path / "broken", n_epoches=1)) == 0
     for name in ("best.pth", "last.pth"):
         whole, again = (load_checkpoint(tmp_path / run / name) for run in ("whole", "broken"))
@@ -134,6 +143,18 @@ def test_two_processes_train_as_one(data, tmp_path, tiny, monkeypatch):
     (alone,), (together,) = (log_of(tmp_path / name) for name in ("one", "two"))
     for key in ("val_log_loss", "train_loss", "train_accuracy"):
         assert together[key] == pytest.approx(alone[key], abs=1e-5), key
+
+
+def test_validation_on_a_gpu_has_one_shape(data, tmp_path, tiny, monkeypatch):
+    """Its last batch is filled up, which changes no metric."""
+    changes = {"max_valid_videos": 3, "n_epoches": 1}  # six samples in batches of four
+    script.train(config(data, tmp_path / "cpu", **changes))
+    predict, sizes = script.predict, []
+    monkeypatch.setattr(script, "predict", lambda *given: sizes.append(len(given[1])) or predict(*given))
+    monkeypatch.setattr(devices, "GPU_TYPES", {"cpu"})
+    script.train(config(data, tmp_path / "gpu", **changes))
+    (plain,), (filled,) = (log_of(tmp_path / name) for name in ("cpu", "gpu"))
+    assert sizes == [4, 4] and filled["val_log_loss"] == pytest.approx(plain["val_log_loss"], abs=1e-6)
 
 
 def train_process(values: dict) -> int:

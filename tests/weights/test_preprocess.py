@@ -30,10 +30,22 @@ def pixels(preprocess, images):
 @pytest.mark.parametrize("preprocess", [*PUBLISHED.values(), WINDOWED, Preprocess(256, *[(0.5,) * 3] * 2)])
 def test_training_and_scoring_agree_within_a_grey_level(preprocess, faces):
     scored = preprocess.batch(torch.from_numpy(faces))
-    trained = torch.stack([preprocess.normalise(preprocess.resize(face)) for face in faces])
+    resized = np.stack([preprocess.resize(face) for face in faces])
+    trained = preprocess.normalised(torch.from_numpy(resized))
     assert scored.shape == trained.shape == (4, 3, preprocess.size, preprocess.size)
     assert scored.dtype == trained.dtype == torch.float32
     assert np.abs(pixels(preprocess, scored) - pixels(preprocess, trained)).max() <= 1.0
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_training_s_numbers_are_those_of_float32_to_the_last_bit(layout):
+    """So a run that is gone on with sees what it saw before."""
+    for preprocess in PUBLISHED.values():
+        image = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+        expected = (image.astype(np.float32) / 255 - np.float32(preprocess.mean)) / np.float32(preprocess.std)
+        images = preprocess.normalised(torch.from_numpy(image)[None], layout)
+        assert images.is_contiguous(memory_format=layout)
+        assert np.array_equal(images[0].permute(1, 2, 0).numpy(), expected)
 
 
 def test_published_xception_numbers(faces):

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import socket
 import tempfile
 import threading
@@ -74,6 +75,26 @@ def _is_left(name: re.Match[str], entry: os.DirEntry) -> bool:
     except (PermissionError, OverflowError):
         pass
     return False
+
+
+def link_whole(source: str | Path, path: str | Path) -> None:
+    """Give the whole file `source` the name `path` as well; a copy where the disk knows no such links.
+
+    Neither is to be written in place from then on. Raises OSError, whose `filename` is `path`.
+    """
+    aside = os.path.join(os.path.dirname(path), f".{HOST}-{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        try:
+            os.link(source, aside)
+        except OSError:
+            shutil.copyfile(source, aside)
+        os.replace(aside, path)
+    except OSError as error:
+        error.filename, error.filename2 = os.fspath(path), None
+        raise
+    finally:
+        if os.path.lexists(aside):
+            os.unlink(aside)
 
 
 def append_line(path: str | Path, line: str) -> None:

@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from typing import NamedTuple
 
 import cv2
@@ -31,7 +31,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Sample(NamedTuple):
-    """One face or a group of G: images (G, ...) (None: no readable crop was found), labels (G,) int64.
+    """One face or a group of G: images (G, S, S, 3) uint8 RGB, labels (G,) int64.
+
+    images: None if no readable crop was found.
 
     key: what was asked for; broken: a line for each broken crop met on the way.
     """
@@ -43,7 +45,10 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """images (B, ...) (None: a sample has no readable crop), labels (B,), keys of the samples, broken."""
+    """images (B, S, S, 3) uint8 RGB, labels (B,), keys of the samples, broken.
+
+    images: None if a sample has no readable crop.
+    """
 
     images: Tensor | None
     labels: Tensor
@@ -68,9 +73,16 @@ def collate(samples: list[Sample]) -> Batch:
 
 
 def make_loader(
-    dataset: Dataset, batches: Iterable[list[SampleKey]], num_workers: int, pin_memory: bool = False
+    dataset: Dataset,
+    batches: Iterable[list[SampleKey]],
+    num_workers: int,
+    pin_memory: bool = False,
+    is_kept: bool = False,
 ) -> DataLoader:
-    """A loader of `Batch`es that leaves the global random state alone; to be read with `patient`."""
+    """A loader of `Batch`es that leaves the global random state alone; to be read with `patient`.
+
+    is_kept: its processes live on after a pass, for the next one.
+    """
     return DataLoader(
         dataset,
         batch_sampler=batches,
@@ -80,16 +92,56 @@ def make_loader(
         generator=torch.Generator(),
         pin_memory=pin_memory,
         timeout=LOOK_SECONDS if num_workers else 0,
+        persistent_workers=is_kept and num_workers > 0,
     )
 
 
-def patient(loader: DataLoader, workers_key: str, stopping: Callable[[], bool]) -> Iterator[Batch]:
+class KeptLoader:
+    """The loading processes of a data set, kept from one pass over it to the next.
+
+    A key says all that a sample depends on, its epoch too, so they needn't be started anew. What was loaded
+    ahead in a pass that is left early is dropped, with the processes.
+    """
+
+    def __init__(self, dataset: Dataset, num_workers: int, pin_memory: bool = False):
+        self._settings = (dataset, self, num_workers, pin_memory, True)
+        self._batches: Collection[list[SampleKey]] = ()
+        self._loader: DataLoader | None = None
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        """The batches of keys of the pass that begins now."""
+        return iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def load(
+        self, batches: Collection[list[SampleKey]], workers_key: str, stopping: Callable[[], bool]
+    ) -> Iterator[Batch]:
+        """One pass: see `patient`."""
+        self._batches = batches
+        loader, self._loader = self._loader or make_loader(*self._settings), None
+        if (yield from patient(loader, workers_key, stopping)):
+            self._loader = loader
+
+    def close(self) -> None:
+        """End the processes."""
+        loader, self._loader = self._loader, None
+        if loader is not None:
+            _end(getattr(loader, "_iterator", None), set())
+
+
+def patient(
+    loader: DataLoader, workers_key: str, stopping: Callable[[], bool]
+) -> Generator[Batch, None, bool]:
     """The loader's batches; they end early where `stopping` says so while none comes.
 
     workers_key: the config's name of the number of loading processes. DataError where a worker can't get
-    shared memory or ended, or no batch came for PATIENCE_SECONDS. To be closed, which ends the workers.
+    shared memory or ended, or no batch came for PATIENCE_SECONDS. To be closed, which ends the workers, but
+    not at the end of a pass where the loader keeps them. Returns whether that was reached.
     """
-    others, batches = set(multiprocessing.active_children()), iter(loader)
+    others, batches, is_whole = set(multiprocessing.active_children()), iter(loader), False
+    workers = {*(set(multiprocessing.active_children()) - others), *getattr(batches, "_workers", ())}
     try:
         since = time.monotonic()
         while (batch := _next(batches, workers_key)) is not None:
@@ -97,18 +149,26 @@ def patient(loader: DataLoader, workers_key: str, stopping: Callable[[], bool]) 
                 yield batch
                 since = time.monotonic()
             elif stopping():
-                return
+                return False
             elif time.monotonic() - since > PATIENCE_SECONDS:
                 raise DataError(
                     f"no batch of crops came for {PATIENCE_SECONDS // 60} minutes; is the disk that holds "
                     f"them there? A run with {workers_key}=0 shows where it waits"
                 )
+        is_whole = True
     finally:
-        # Workers that answer end here; one that hangs, in a read say, must not outlive the loader.
-        getattr(batches, "_shutdown_workers", lambda: None)()
-        for child in set(multiprocessing.active_children()) - others:
-            child.kill()
-            child.join(LOOK_SECONDS)
+        if not (is_whole and loader.persistent_workers):
+            _end(batches, workers)
+    return is_whole
+
+
+def _end(batches: Iterator[Batch] | None, workers: set) -> None:
+    """End a loader's processes. One that hangs, in a read say, must not outlive the loader either."""
+    workers = {*workers, *getattr(batches, "_workers", ())}
+    getattr(batches, "_shutdown_workers", lambda: None)()
+    for worker in workers & set(multiprocessing.active_children()):
+        worker.kill()
+        worker.join(5)  # seconds; a busy machine takes its time
 
 
 LATE = Batch(None, torch.empty(0), [], [])

@@ -37,9 +37,9 @@ def sample_counts(videos: Videos, real_fraction: float, fake_fraction: float) ->
 class FaceDataset(Dataset):
     """Samples of videos; `dataset[SampleKey(epoch, index)]` is a `Sample` of one face.
 
-    With an augmentation (training): a random frame, float32 (1, 3, size, size), normalised. Without one
-    (validation): sample s of a video's `count` is frame n * s // count, and the aligned crop itself, uint8
-    RGB (1, 320, 320, 3), for `Preprocess.batch`, which is what scoring does.
+    With an augmentation (training): a random frame, uint8 RGB (1, size, size, 3), which is yet to be
+    `Preprocess.normalised`. Without one (validation): sample s of a video's `count` is frame n * s // count,
+    and the aligned crop itself, uint8 RGB (1, 320, 320, 3), for `Preprocess.batch`, as scoring does it.
 
     counts: samples of each video (V,); is_balanced: an epoch has as many samples of both classes, drawn
     anew; blended_share: of an epoch's fake samples, replaced by self-blended real ones.
@@ -76,7 +76,7 @@ class FaceDataset(Dataset):
         if key.kind == Kind.SELF_BLENDED:
             image, _ = self_blended(image, rng, crop_landmarks(path))
         image = self.augmentation(image, self.preprocess, rng)
-        return Sample(self.preprocess.normalise(image)[None], labels, key, broken)
+        return Sample(torch.from_numpy(np.ascontiguousarray(image))[None], labels, key, broken)
 
     def epoch_order(self, epoch: int) -> np.ndarray:
         """An epoch's samples in training order: (N,) of dtype ORDER, the same in every process."""

@@ -50,7 +50,7 @@ class UnreadableError(Exception):
 
 
 class GroupedFaces(Dataset):
-    """A `Sample` is a group; `length` of them are an epoch.
+    """A `Sample` is a group, uint8 RGB (G, size, size, 3); `length` of them are an epoch.
 
     Each epoch has every stream's share of groups, in random order, and goes on through the stream's faces
     where the last one stopped: all of them come before one comes again. meshes: points for the masks, where
@@ -95,8 +95,8 @@ class GroupedFaces(Dataset):
         else:
             return Sample(None, torch.zeros(0, dtype=torch.int64), key, broken)
         transform = self.augmentation.draw(self.preprocess, rng)
-        images = [self.preprocess.normalise(transform(face, self.box[:2])) for face in faces]
-        return Sample(torch.stack(images), torch.tensor(labels), key, broken)
+        images = np.stack([transform(face, self.box[:2]) for face in faces])
+        return Sample(torch.from_numpy(images), torch.tensor(labels), key, broken)
 
     def epoch_order(self, epoch: int) -> np.ndarray:
         """An epoch's groups in training order: (N,) of dtype ORDER."""

@@ -94,11 +94,12 @@ def evaluate(
     dataset: gives aligned faces, uint8 (1, 320, 320, 3). Where the run is asked to stop the metrics are those
     of fewer samples, maybe none, and not to be used.
     """
-    model, preprocess, device = trainer.averaged.model, trainer.config.preprocess, trainer.device
+    model, device = trainer.averaged.model, trainer.device
     distributed.share_buffers(model)
     model.eval()
     indices, rank, world = dataset.distinct(0), distributed.rank(), distributed.world_size()
-    batches = validation_batches(indices, trainer.batch // world, rank, world)
+    size = trainer.batch // world
+    batches = validation_batches(indices, size, rank, world)
     seen, rows, prefixes, reason = EpochSums(), [np.empty((0, 2))], (), None
     with (
         torch.inference_mode(),
@@ -109,11 +110,12 @@ def evaluate(
             reason = bad_crops(batch, seen, len(indices))
             if reason is not None or trainer.is_stopping():
                 break
-            images = preprocess.batch(batch.images.to(device)).to(memory_format=trainer.memory_format)
+            images = trainer.aligned_to_device(batch, size)
             with autocast(device, trainer.config.precision):
                 logits = predict(model, images)
             prefixes = tuple(logits)
-            fake = [value.float().softmax(1)[:, 1].cpu() for value in logits.values()]
+            fake = torch.stack([value.float().softmax(1)[:, 1] for value in logits.values()]).cpu()
+            fake = fake[:, : len(batch.labels)]
             rows.append(np.stack([[key.index for key in batch.keys], batch.labels, *fake], axis=1))
             progress.update(images=len(batch.labels))
     fail_together(reason)

@@ -7,13 +7,13 @@ follow the training at every step.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from utils.training.config import TrainingConfig
 
@@ -88,21 +88,31 @@ class AveragedWeights:
     """
 
     def __init__(self, model: nn.Module, decay: float):
-        self.trained, self.decay, self.average = model, decay, None
-        self._updates = 0
-        if decay > 0:
-            self.average = AveragedModel(model, multi_avg_fn=self._update, use_buffers=True)
+        self.trained, self.decay = model, decay
+        self.updates = 0  # counted here, since to ask the device would be to wait for it
+        self.average = copy.deepcopy(model) if decay > 0 else None
 
     @property
     def model(self) -> nn.Module:
         """The network whose weights count."""
-        return self.trained if self.average is None else self.average.module
+        return self.trained if self.average is None else self.average
 
+    @torch.no_grad()
     def update(self) -> None:
         """After a step of the optimizer; the first one takes the weights as they are."""
-        if self.average is not None:
-            self._updates = int(self.average.n_averaged)
-            self.average.update_parameters(self.trained)
+        if self.average is None:
+            return
+        averaged, current = _values(self.average), _values(self.trained)
+        moving = [place for place, value in enumerate(averaged) if value.is_floating_point() and self.updates]
+        taken = sorted(set(range(len(averaged))) - set(moving))
+        if taken:
+            torch._foreach_copy_([averaged[place] for place in taken], [current[place] for place in taken])
+        if moving:
+            share = 1 - decay_at(self.decay, self.updates)
+            torch._foreach_lerp_(
+                [averaged[place] for place in moving], [current[place] for place in moving], share
+            )
+        self.updates += 1
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint: `state_dict` is what counts, and what the published code and scoring load."""
@@ -111,7 +121,7 @@ class AveragedWeights:
         return {
             "state_dict": self.model.state_dict(),
             "trained_state_dict": self.trained.state_dict(),
-            "n_averaged": int(self.average.n_averaged),
+            "n_averaged": self.updates,
         }
 
     def load(self, checkpoint: dict[str, Any]) -> None:
@@ -122,15 +132,11 @@ class AveragedWeights:
         """
         if self.average is not None:
             self.model.load_state_dict(self.trained.state_dict())
-            self.average.n_averaged.fill_(int(checkpoint.get("n_averaged", 0)))
+            self.updates = int(checkpoint.get("n_averaged", 0))
         if "trained_state_dict" in checkpoint:
             self.trained.load_state_dict(checkpoint["trained_state_dict"])
 
-    def _update(self, averaged: list[Tensor], current: list[Tensor], n_averaged: Tensor | int) -> None:
-        """Of tensors of one type, in place."""
-        if averaged[0].is_floating_point():
-            # `n_averaged` lies on the device here: to ask for its value would be to wait for it.
-            get_ema_multi_avg_fn(decay_at(self.decay, self._updates))(averaged, current, n_averaged)
-            return
-        for counter, value in zip(averaged, current, strict=True):
-            counter.copy_(value)
+
+def _values(model: nn.Module) -> list[Tensor]:
+    """Parameters and buffers."""
+    return [*model.parameters(), *model.buffers()]

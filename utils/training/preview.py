@@ -46,7 +46,7 @@ def show_first(trainer: Trainer, dataset: Dataset) -> None:
     if not samples:
         return
     members = max(len(sample.labels) for sample in samples)
-    tiles = [tile for sample in samples for tile in labelled(sample, members, config.preprocess)]
+    tiles = [tile for sample in samples for tile in labelled(sample, members)]
     across = members if members > 1 else COLUMNS
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % across)
     rows = [np.concatenate(tiles[start : start + across], axis=1) for start in range(0, len(tiles), across)]
@@ -56,10 +56,10 @@ def show_first(trainer: Trainer, dataset: Dataset) -> None:
     trainer.folder.say(f"{path}: {what}, as the network sees them")
 
 
-def labelled(sample: Batch, members: int, preprocess: Preprocess) -> list[np.ndarray]:
+def labelled(sample: Batch, members: int) -> list[np.ndarray]:
     """A sample's faces with real or fake written on them, uint8 BGR, and white for members that it lacks."""
     tiles = []
-    for image, label in zip(pixels_of(sample.images, preprocess), sample.labels.tolist(), strict=True):
+    for image, label in zip(sample.images.numpy(), sample.labels.tolist(), strict=True):
         tile = np.ascontiguousarray(image[..., ::-1])
         cv2.putText(tile, WORDS[label], (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
         cv2.putText(tile, WORDS[label], (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK[label], 1, cv2.LINE_AA)
@@ -80,7 +80,7 @@ def show_batch(trainer: Trainer, dataset: FaceDataset, path: Path) -> str:
     if batch.images is None:
         raise DataError(f"no readable crop of this video nor of others like it: {batch.broken[-1]}")
     seed_step(config.seed, 0, 0)
-    images = batch.images[:MAX_FACES].to(trainer.device)
+    images = config.preprocess.normalised(batch.images[:MAX_FACES].to(trainer.device))
     with autocast(trainer.device, config.precision):
         crops, drops = crops_and_drops(trainer.model, images)
     write_rows([images, crops, drops], config.preprocess, path)

@@ -19,7 +19,7 @@ from typing import Any
 
 from utils.core import distributed
 from utils.core.errors import UserError
-from utils.core.files import append_line, without_nan, write_whole
+from utils.core.files import append_line, link_whole, without_nan, write_whole
 from utils.core.lock import sole_run
 from utils.training.curves import draw_curves
 from utils.weights.checkpoint import save_checkpoint
@@ -107,13 +107,15 @@ class RunFolder:
         return time.monotonic() - self.saved >= 60 * self.config["checkpoint_minutes"]
 
     def save(self, checkpoint: dict[str, Any], also: tuple[str, ...] = ()) -> None:
-        """Write the checkpoint under the names in `also`, then as `last.pth`.
+        """Write the checkpoint under the names in `also`, then as `last.pth`; all are names of one file.
 
         In this order, because a run goes on from `last.pth`: where the disk fails before that one, the run
         validates again and writes the others then.
         """
-        for name in (*also, "last.pth"):
-            save_checkpoint(checkpoint, self.path / name)
+        first, *others = (*also, "last.pth")
+        save_checkpoint(checkpoint, self.path / first)
+        for name in others:
+            link_whole(self.path / first, self.path / name)
         self.saved = time.monotonic()
 
     def remove(self, names: list[str]) -> None:

@@ -18,8 +18,8 @@ from torch.utils.data import Dataset
 
 from utils.core import distributed
 from utils.core.config import as_plain, describe
-from utils.core.device import pick_device
-from utils.data.batches import Batch, make_loader, patient
+from utils.core.device import is_gpu, pick_device
+from utils.data.batches import Batch, KeptLoader
 from utils.training.config import TrainingConfig
 from utils.training.optim import AveragedWeights, build_optimizer, learning_rate
 from utils.training.position import EpochSums, Position
@@ -86,6 +86,8 @@ class Trainer:
         self.parallel = distributed.parallel(self.model, device)
         self.folder: RunFolder | None = None  # in all processes but the first
         self.stop, self.exit_status = StopRequest(), 0
+        self._loaders: dict[Dataset, KeptLoader] = {}
+        self._planned: int | None = None
 
     def _restore(self, path: Path) -> Position:
         key = self.config.resume_key
@@ -124,6 +126,8 @@ class Trainer:
 
     def __exit__(self, _, error: BaseException | None, __) -> bool:
         self.stop.__exit__()
+        for loader in self._loaders.values():
+            loader.close()
         if not isinstance(error, Stopped):
             return False
         self.exit_status = error.code
@@ -138,19 +142,41 @@ class Trainer:
             yield self.position.epoch
 
     def load(self, dataset: Dataset, batches) -> Iterator[Batch]:
-        """Batches of the data set by their keys, ended early where the run is to stop while none comes."""
-        workers = min(self.config.workers_each(distributed.world_size()), os.cpu_count() or 1)
-        loader = make_loader(dataset, batches, workers, pin_memory=self.device.type == "cuda")
-        return patient(loader, self.config.workers_key, self.is_stopping)
+        """Batches of the data set by their keys, ended early where the run is to stop while none comes.
+
+        The data set's loading processes live on for the next pass over it, until the run ends.
+        """
+        if dataset not in self._loaders:
+            workers = min(self.config.workers_each(distributed.world_size()), os.cpu_count() or 1)
+            self._loaders[dataset] = KeptLoader(dataset, workers, pin_memory=self.device.type == "cuda")
+        return self._loaders[dataset].load(batches, self.config.workers_key, self.is_stopping)
 
     def to_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Its images and labels; of one that can't be had, stand-ins: the step is still taken together."""
+        """Its normalised images (B, 3, S, S) and labels; of one that can't be had, stand-ins.
+
+        With those the step is still taken together. Bytes go to the device, a quarter of what floats are.
+        """
         images, labels = batch.images, batch.labels
         if images is None:
-            images = torch.zeros(2, 3, self.config.input_size, self.config.input_size)
+            images = torch.zeros(2, self.config.input_size, self.config.input_size, 3, dtype=torch.uint8)
             labels = torch.zeros(2, dtype=torch.int64)
-        images = images.to(self.device, memory_format=self.memory_format, non_blocking=True)  # (B, 3, S, S)
+        self._plan_for(len(labels))
+        images = images.to(self.device, non_blocking=True)
+        images = self.config.preprocess.normalised(images, self.memory_format)
         return images, labels.to(self.device, non_blocking=True)
+
+    def _plan_for(self, size: int) -> None:
+        """Have cuDNN try out ways for the first size of a batch; others, as of the last one, do without."""
+        self._planned = self._planned or size
+        torch.backends.cudnn.benchmark = size == self._planned
+
+    def aligned_to_device(self, batch: Batch, size: int) -> Tensor:
+        """A validation batch's aligned faces as the network's input; on a GPU filled up to `size` faces."""
+        faces = batch.images.to(self.device, non_blocking=True)
+        if is_gpu(self.device) and len(faces) < size:
+            faces = torch.cat([faces, faces[:1].expand(size - len(faces), -1, -1, -1)])
+        torch.backends.cudnn.benchmark = True  # one shape
+        return self.config.preprocess.batch(faces).to(memory_format=self.memory_format)
 
     def set_rate(self, step: int, steps_per_epoch: int) -> float:
         """Give the optimizer the learning rate of a step, counted over the whole run; returns it."""

@@ -1,6 +1,6 @@
 """What a network expects of an aligned face: the one place where it is stated and done.
 
-Scoring (`Preprocess.batch`) and training (`Preprocess.resize`, augmentation between, `Preprocess.normalise`)
+Scoring (`Preprocess.batch`) and training (`Preprocess.resize`, augmentation between, `Preprocess.normalised`)
 give the same pixels to within a grey level.
 """
 
@@ -56,13 +56,17 @@ class Preprocess:
         x1, y1, x2, y2 = self._bounds(*image.shape[:2])
         return cv2.resize(image[y1:y2, x1:x2], (self.size, self.size), interpolation=cv2.INTER_LINEAR)
 
-    def normalise(self, image: np.ndarray) -> torch.Tensor:
-        """A resized RGB face, uint8 (size, size, 3) -> the network's input, float32 (3, size, size)."""
-        import numpy as np
+    def normalised(self, images: torch.Tensor, layout: torch.memory_format | None = None) -> torch.Tensor:
+        """Resized RGB faces, uint8 (B, size, size, 3) -> the network's input, float32 (B, 3, size, size).
+
+        layout: of the result in memory, None = as the faces'.
+        """
         import torch
 
-        scaled = (image.astype(np.float32) / 255 - np.float32(self.mean)) / np.float32(self.std)
-        return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
+        layout = torch.preserve_format if layout is None else layout
+        scaled = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
+        mean, std = (on_device(tuple(values), images.device) for values in (self.mean, self.std))
+        return scaled.div_(255).sub_(mean).div_(std)
 
     @classmethod
     def of_training(cls, config: Mapping[str, Any]) -> Preprocess:
