@@ -86,7 +86,7 @@ def view_of(member: Member, network: str, crops: np.ndarray, ensemble: Ensemble)
     attends = isinstance(member.net, WSDAN)
     with autocast(ensemble.device, ensemble.precision):
         maps = attention_maps(member.net, images) if attends else activation_map(member.net, images)
-    maps = maps.float()
+    maps = maps.float().cpu()
     if not attends:
         return [common | {"kind": "activation", "map": rounded(one[0])} for one in maps]
     peaks = maps.amax(dim=(2, 3)).argmax(dim=1)  # (K,)
@@ -138,4 +138,8 @@ def crop_and_drop(
 
 def rounded(values: Tensor) -> list:
     """As nested lists, to four digits."""
-    return [[float(f"{value:.4g}") for value in row] if row.ndim == 1 else rounded(row) for row in values]
+
+    def each(value: float | list) -> float | list:
+        return [each(item) for item in value] if isinstance(value, list) else float(f"{value:.4g}")
+
+    return each(values.tolist())
