@@ -159,6 +159,7 @@ def count_looks(tracker) -> list[int]:
 
 def test_the_result_depends_on_the_video_not_on_how_frames_come(tracker, clip, no_face_clip):
     videos = [read(clip, 6, 10), read(no_face_clip, 20, 2), read(clip, 9, 3)]
+    videos[2] += [small_face(videos[0][0], 96, x) for x in (40, 40, 800, 780, 300)]
     together = [tracker.detect(frames, [Track()] * len(frames)) for frames in videos]
     one_by_one = []
     for frames in videos:
@@ -199,6 +200,47 @@ def test_a_face_too_small_for_the_reduced_frame_is_found(exact, tracker, clip):
     expected = exact.detect(frames)
     assert None not in expected
     check_same(tracker.detect(frames, [Track()] * len(frames)), expected)
+
+
+def small_face(frame, width, x=400, y=200, size=(960, 540)):
+    """A picture of a face `width` wide, at (x, y) in grey, lost when reduced to 320."""
+    picture = cv2.resize(frame, (width, width * 9 // 16), interpolation=cv2.INTER_AREA)
+    return paste(np.full((*size[::-1], 3), 60, np.uint8), picture, x, y)
+
+
+@pytest.mark.parametrize("hidden", [0, 3])
+def test_a_small_face_that_one_frame_hides_is_found_in_all_others(exact, tracker, clip, hidden):
+    frames = [small_face(frame, 96) for frame in read(clip, 1, LOOK_EVERY)]
+    frames[hidden] = np.full_like(frames[0], 60)
+    assert FaceDetector(exact.net, detect_size=320).detect(frames) == [None] * LOOK_EVERY
+    found, expected = tracker.detect(frames, [Track()] * LOOK_EVERY), exact.detect(frames)
+    assert [number for number, face in enumerate(expected) if face is None] == [hidden]
+    check_same(found, expected)
+
+
+def test_where_a_face_has_jumped_to_the_next_frames_are_searched(exact, tracker, clip, monkeypatch):
+    """One look and, since it is small, one search unreduced; for the others windows at its new place."""
+    pictures = read(clip, 1, LOOK_EVERY)
+    frames = [small_face(frame, 96, x=40 if at < 3 else 800) for at, frame in enumerate(pictures)]
+    looks, unreduced, detect = count_looks(tracker), [], tracker.near.detect
+
+    def noting(patches):
+        unreduced.extend(patch for patch in patches if patch.shape == frames[0].shape)
+        return detect(patches)
+
+    monkeypatch.setattr(tracker.near, "detect", noting)
+    check_same(tracker.detect(frames, [Track()] * LOOK_EVERY), exact.detect(frames))
+    assert looks == [1, 1] and len(unreduced) == 2  # those of the first frame, and those after the jump
+
+
+def test_without_a_face_few_frames_are_searched_unreduced(tracker):
+    frames = [np.full((540, 960, 3), 60, np.uint8)] * (2 * LOOK_EVERY)
+    searched, detect = [], tracker.near.detect
+    tracker.near.detect = lambda patches: searched.extend(patches) or detect(patches)
+    track = Track()
+    for start in range(0, len(frames), 3):
+        assert not any(tracker.detect(frames[start : start + 3], [track] * len(frames[start : start + 3])))
+    assert len(searched) == 4  # the first, second and fourth, and the first of the second run
 
 
 def test_a_close_up_is_seen_at_its_own_scale(exact, clip):

@@ -11,9 +11,11 @@ of the largest box, often one that hardly exceeds the threshold, move by some 5 
 
 A video is cut into runs of `LOOK_EVERY` frames, and a cut in the picture begins a new one. The first frame
 of a run is looked at as a whole, which notices a larger face that came in, and if that finds none, unreduced
-(a face of 50 pixels is lost in a 1080p frame reduced to 640). The others are searched near what was found
-there. Where that fails, the frame is looked at as a whole, reduced. So what is found in a frame depends on
-its video alone, not on how frames were put together in calls.
+(a face of 50 pixels is lost in a 1080p frame reduced to 640). The others are searched near the last place.
+Where that fails, the frame is looked at as a whole, too: reduced, and where that fails unreduced, but not
+each of a row of frames without a face (`RETRIES`). What is found there is the place where the next frames
+are searched. So what is found in a frame depends on its video alone, not on how frames were put together in
+calls.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ from utils.core.device import is_gpu
 from utils.faces.detector import Face, FaceDetector, check_frame
 
 LOOK_EVERY = 8  # frames
+# A frame in which a reduced look finds no face is searched unreduced, too, if so many before it, in a row,
+# had none; more often, a video without faces would take as long as with every frame searched as it is.
+RETRIES = (0, 1, 3)
 # Around the box that was found, in shares of its longer side and at least in pixels: room for it to move in,
 # and what MobileNet-0.25 sees around an anchor, whatever the size of the face. With 96 pixels, and the same
 # share, landmarks moved by 0.4 pixels of the aligned face on average, with 224 by less than 0.01.
@@ -62,6 +67,7 @@ class Track:
 
     box: np.ndarray | None = None
     looked_before: int = LOOK_EVERY  # frames
+    missed: int = 0  # frames in a row, up to the last one, without a face
     raster: np.ndarray | None = None  # of the frame before
     orientation: Orientation = field(default_factory=Orientation)
 
@@ -75,10 +81,17 @@ class _Search:
     """One frame and what has been found in it so far."""
 
     frame: np.ndarray
-    look: bool
+    track: Track
+    is_due: bool
     near: np.ndarray | None = None  # the box to search around
+    is_tried: bool = False  # that has been done
     face: Face | None = None
     people: int | None = None  # in the whole frame, if that was searched
+
+    def around(self, box: np.ndarray | None) -> None:
+        """The box to search around; what was found around another is forgotten."""
+        if box is not self.near:
+            self.near, self.is_tried, self.face = box, False, None
 
 
 class FaceTracker:
@@ -107,30 +120,55 @@ class FaceTracker:
         for frame in frames:
             check_frame(frame)
         tracks = [Track() for _ in frames] if tracks is None else tracks
-        searches = [_Search(frame, is_due(track, frame)) for frame, track in zip(frames, tracks, strict=True)]
-        due = [search for search in searches if search.look]
+        searches = [
+            _Search(frame, track, is_due(track, frame)) for frame, track in zip(frames, tracks, strict=True)
+        ]
+        due = [search for search in searches if search.is_due]
         self._look(due)
         self._search_near(due)
         self._search_unreduced(due)
-        for search, track in zip(searches, tracks, strict=True):
-            if search.look:
-                track.box = search.near
-            search.near = track.box
-        others = [search for search in searches if not search.look]
-        self._search_near(others)
-        lost = [search for search in others if search.face is None]
-        self._look(lost)
-        self._search_near(lost)
+        left = searches
+        while left:
+            left = self._follow(left)
         return [
             None if search.face is None else replace(search.face, people=search.people)
             for search in searches
         ]
 
+    def _follow(self, searches: list[_Search]) -> list[_Search]:
+        """Search frames near the last place, up to the first of each track where the face isn't; that, too.
+
+        Those behind it are given back: they are searched near where it is then.
+        """
+        boxes: dict[int, np.ndarray | None] = {}
+        for search in searches:
+            track = id(search.track)
+            if search.is_due:
+                boxes[track] = search.near
+            else:
+                search.around(boxes.setdefault(track, search.track.box))
+        self._search_near([search for search in searches if not search.is_due])
+        lost: dict[int, _Search] = {}  # by track
+        left = []
+        for search in searches:
+            if id(search.track) in lost:
+                left.append(search)
+            elif search.face is None and not search.is_due:
+                lost[id(search.track)] = search
+            else:
+                _note(search)
+        self._look(list(lost.values()))
+        self._search_near(list(lost.values()))
+        self._search_unreduced([search for search in lost.values() if search.track.missed in RETRIES])
+        for search in lost.values():
+            _note(search)
+        return left
+
     def _look(self, searches: list[_Search]) -> None:
         """Search whole frames; sets where the face is, and the face itself where the frame wasn't reduced."""
         faces = self.whole.detect([search.frame for search in searches])
         for search, face in zip(searches, faces, strict=True):
-            search.near = None if face is None else face.box
+            search.around(None if face is None else face.box)
             search.people = None if face is None else face.people
             if not self.whole.reduces(*search.frame.shape[:2]):
                 search.face = face
@@ -148,24 +186,35 @@ class FaceTracker:
 
     def _search_near(self, searches: list[_Search]) -> None:
         """Search windows around the boxes looked for, where no face is known; sets the faces that count."""
-        searches = [search for search in searches if search.near is not None and search.face is None]
+        searches = [
+            search for search in searches
+            if search.near is not None and search.face is None and not search.is_tried
+        ]  # fmt: skip
         windows = [self._window(search) for search in searches]
         patches = [
             search.frame[y1:y2, x1:x2] for search, (x1, y1, x2, y2) in zip(searches, windows, strict=True)
         ]
         for search, window, face in zip(searches, windows, self.near.detect(patches), strict=True):
+            search.is_tried = True
             if face is not None:
                 corner = np.array(window[:2], np.float32)
                 face = Face(face.score, face.box + np.tile(corner, 2), face.landmarks + corner)
                 if is_same_face(face.box, search.near, window, *search.frame.shape[:2]):
                     search.face = face
 
-
     def _window(self, search: _Search) -> tuple[int, int, int, int]:
         """What is searched of a frame, x1, y1, x2, y2; on a GPU of one of few sizes."""
         height, width = search.frame.shape[:2]
         window = window_around(search.near, height, width)
         return grown(window, height, width) if is_gpu(self.device) else window
+
+
+def _note(search: _Search) -> None:
+    """Bring a frame's track up to date."""
+    track = search.track
+    if search.is_due or search.face is not None:
+        track.box = search.near
+    track.missed = 0 if search.face is not None else track.missed + 1
 
 
 def is_due(track: Track, frame: np.ndarray) -> bool:
