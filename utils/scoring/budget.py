@@ -32,9 +32,7 @@ class Budget:
     clock: seconds that never go back. Clips may be begun in one thread and done in another.
     """
 
-    def __init__(
-        self, seconds: float, files: int, limit: int, clock: Callable[[], float] = time.monotonic
-    ):
+    def __init__(self, seconds: float, files: int, limit: int, clock: Callable[[], float] = time.monotonic):
         self.seconds, self.files, self.limit = seconds, files, limit
         self.floor = min(FEW_FACES, limit)
         self.clock, self.began, self.lock = clock, clock(), Lock()
