@@ -23,14 +23,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.core.console import (
-    LESS_AT_ONCE,
-    FilesBar,
-    is_out_of_memory,
-    memory_errors,
-    parse_mixed,
-    run,
-)
+from utils.core.console import LESS_AT_ONCE, FilesBar, parse_mixed, run
+from utils.core.names import shown
+from utils.core.shortage import memory_errors, shortage_line
 
 if TYPE_CHECKING:  # what is heavy is imported after the arguments are read, so that --help is quick
     from collections.abc import Iterator
@@ -173,11 +168,11 @@ def choose_files(
     from utils.scoring.submission import apply_sample, name_files, read_sample
 
     files, other_files = files_in(inputs)
-    shown = ", ".join(map(str, inputs))
+    given = shown(", ".join(map(str, inputs)))
     if other_files:
-        print(f"{other_files} other file(s) in {shown} left out: neither a video nor an image")
+        print(f"{other_files} other file(s) in {given} left out: neither a video nor an image")
     if not files:
-        raise UserError(f"{shown}: no video or image in it; INPUT is a video, an image or a folder of them")
+        raise UserError(f"{given}: no video or image in it; INPUT is a video, an image or a folder of them")
     names, missing = name_files(files), {}
     if sample is None:
         return names, sorted(names.values()), missing
@@ -186,7 +181,7 @@ def choose_files(
     if len(names) < len(files):
         print(f"{len(files) - len(names)} of {len(files)} file(s) left out: {sample} doesn't name them")
     for name, reason in missing.items():
-        print(f"{name}: not judged: {reason}", file=sys.stderr)
+        print(f"{shown(name)}: not judged: {reason}", file=sys.stderr)
     return names, order, missing
 
 
@@ -225,9 +220,10 @@ def judge(
     except KeyboardInterrupt:
         return True
     except memory_errors() as error:
-        if not is_out_of_memory(error):
+        line = shortage_line(error, f"go on with --resume, and {LESS_AT_ONCE}")
+        if line is None:
             raise
-        raise UserError(f"memory ran out; go on with --resume, and {LESS_AT_ONCE}") from None
+        raise UserError(line) from None
     finally:
         bar.close()
     return False

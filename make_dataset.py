@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from utils.core.console import FilesBar, parse_mixed, rate_text, run
 from utils.core.errors import ConfigError, UserError
 from utils.core.files import try_folder
+from utils.core.names import shown
 
 if TYPE_CHECKING:
     from utils.data.failures import Extracted
@@ -88,7 +89,7 @@ def find_files(args: argparse.Namespace) -> list[Path]:
     if not files:
         what = f"no .{args.only.lstrip('.')} file" if args.only else "no video or image"
         raise UserError(f"{args.input}: {what} in this folder ({left_out} other files)")
-    print(f"{args.input}: {len(files)} to look at, {left_out} other files left out", flush=True)
+    print(f"{shown(args.input)}: {len(files)} to look at, {left_out} other files left out", flush=True)
     return files
 
 
@@ -142,7 +143,7 @@ def summarise(done: Extracted, complete: int, seconds: float) -> None:
         f"{len(done.faceless)} without a face, {len(done.warnings)} cut short"
     )
     for path, reason in done.failures[:SHOWN_FAILURES]:
-        print(f"  failed: {path}: {reason}")
+        print(f"  failed: {shown(path)}: {reason}")
     if len(done.failures) > SHOWN_FAILURES:
         print(f"  and {len(done.failures) - SHOWN_FAILURES} more")
 
@@ -180,7 +181,7 @@ def extract_files(args: argparse.Namespace, config: SubmissionConfig, files: lis
     )  # fmt: skip
     jobs, complete, refused = split_jobs(plan_jobs(args.input, files, args.out_dir), settings)
     for path, reason in refused:
-        print(f"error: {path}: {reason}", file=sys.stderr)
+        print(f"error: {shown(path)}: {reason}", file=sys.stderr)
     if not jobs:
         note_failures(args, Extracted(failures=refused), {path for path, _ in refused})
         print(f"nothing to do: {complete} complete, {len(refused)} refused")
@@ -189,9 +190,11 @@ def extract_files(args: argparse.Namespace, config: SubmissionConfig, files: lis
     import cv2  # these take seconds, which a run that has nothing to do needn't wait for
 
     from utils.core.device import pick_device
+    from utils.core.shortage import reserve_memory
     from utils.data.extraction import Extractor
     from utils.faces.upright import detector_of
 
+    reserve_memory()
     detector = detector_of(config, pick_device(args.device))
     cv2.setNumThreads(1)  # the pool of writers is the parallelism
     weights, where = Path(config.detector_weights).name, f"{detector.device}, in {detector.precision}"

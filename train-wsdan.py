@@ -10,9 +10,9 @@ A config file is Python with plain names (utils/training/config.py); `key=value`
 come from make_dataset.py, the list of videos from make_split.py. Into `save_dir` go last.pth (the newest
 state), best.pth (lowest validation log loss), ckpt_<k>.pth (after epoch k: the last two, or see keep_every),
 first-batch.png (what the network is shown), log.jsonl (a line an epoch), curves.png, a text log and
-TensorBoard files. Ctrl-C and SIGTERM save before they stop.
+TensorBoard files. Ctrl-C, SIGTERM and SIGHUP save before they stop.
 
-Exit status: 0 trained, 1 unusable data or disk, 2 wrong config, 130 Ctrl-C, 143 SIGTERM.
+Exit status: 0 trained, 1 unusable data or disk, 2 wrong config, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
 from __future__ import annotations

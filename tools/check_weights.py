@@ -3,6 +3,7 @@
     python tools/check_weights.py                             # as make weights-check does
     python tools/check_weights.py --folder /mnt/weights       # the same files somewhere else
     python tools/check_weights.py --table                     # write the table of external/README.md anew
+    python tools/check_weights.py --sums                      # state the sums of the files that are there now
 
 A file that isn't there is reported as absent and is no failure. Exit codes: 0 every file that is there is
 fine, 1 one is not, 2 usage or a broken list.
@@ -29,10 +30,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--list", type=Path, default=ROOT / "external/weights.json", help="the JSON file")
     parser.add_argument("--folder", type=Path, help="where the files lie; default: the list's folder")
     parser.add_argument("--table", action="store_true", help="write the table of the README beside the list")
+    parser.add_argument("--sums", action="store_true", help="state the sums of the files that are here")
     arguments = parser.parse_args(argv)
 
     from utils.core.console import run
 
+    if arguments.sums:
+        return run(lambda: write_sums(arguments.list, arguments.folder or arguments.list.parent))
     if arguments.table:
         return run(lambda: write_table(arguments.list, arguments.list.with_name("README.md")))
     return run(lambda: check_all(arguments.list, arguments.folder or arguments.list.parent))
@@ -57,6 +61,23 @@ def write_table(path: Path, readme: Path) -> int:
 
     table = markdown(entries_of(path))
     write_whole(readme, TABLE.sub(lambda _: table, readme.read_text(encoding="utf-8"), count=1))
+    return 0
+
+
+def write_sums(path: Path, folder: Path) -> int:
+    """State in the list the sha256 of its files that lie in `folder`; exit status. ConfigError."""
+    import json
+
+    from utils.core.files import write_whole
+    from utils.scoring.record import content_of
+
+    entries_of(path)
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    for row in rows:
+        if (folder / row["file"]).is_file():
+            row["sha256"] = content_of(str(folder / row["file"]))
+            print(f"{row['file']}: {row['sha256']}")
+    write_whole(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     return 0
 
 

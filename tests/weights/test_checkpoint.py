@@ -103,12 +103,24 @@ def test_what_is_not_plain_data_is_refused_unexecuted(tmp_path, monkeypatch, zip
     assert not (tmp_path / "harm").exists()
 
 
-def test_a_bare_pickle_is_refused_unexecuted(tmp_path, monkeypatch):
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".bin", ""])
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("hidden", [True, False])
+def test_code_is_refused_and_named_under_any_suffix(tmp_path, monkeypatch, suffix, protocol, hidden):
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "evil.pth"
-    path.write_bytes(pickle.dumps(Harmful()))
-    assert str(path) in error_of(read_state_dict, path)
+    path = tmp_path / f"evil{suffix}"
+    path.write_bytes(pickle.dumps({"x": Harmful(), "a": torch.zeros(2)} if hidden else Harmful(), protocol))
+    said = error_of(read_state_dict, path)
+    assert str(path) in said and "refused" in said and "mkdir" in said
     assert not (tmp_path / "harm").exists()
+
+
+def test_weights_are_read_by_their_content(tmp_path):
+    path = tmp_path / "w.safetensors"
+    torch.save(trained().state_dict(), path)
+    net = Net()
+    load_weights(net, path)
+    assert_same(net, trained())
 
 
 def test_safetensors_half_precision_and_metadata(tmp_path):
@@ -219,7 +231,7 @@ def test_files_that_are_something_else(tmp_path, suffix):
     assert str(path) in error_of(read_state_dict, path)
     assert "a folder, not a weights file" in error_of(read_state_dict, tmp_path)
     torch.save({"epoch": 1}, path.with_suffix(".safetensors"))
-    assert "damaged" in error_of(load_checkpoint, path.with_suffix(".safetensors"))
+    assert "no state dict" in error_of(read_state_dict, path.with_suffix(".safetensors"))
 
 
 def test_objects_that_hold_no_weights(tmp_path):

@@ -114,3 +114,11 @@ def test_broken_lists(tmp_path, text, words, capsys):
 def test_a_missing_list(tmp_path, capsys):
     assert check_tool()(["--list", str(tmp_path / "none.json")]) == 2
     assert "can't read the list of weights" in capsys.readouterr().err
+
+
+def test_sums_are_stated_anew(folder):
+    rows = entry("good.safetensors", sha256="0" * 64), entry("no.pth")
+    listed = write_entries(folder / "weights.json", *rows)
+    assert check_tool()(["--list", str(listed), "--sums"]) == 0
+    good, absent = read_entries(listed)
+    assert good.sha256 == digest(folder / "good.safetensors") and absent.sha256 is None

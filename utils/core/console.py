@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from utils.core.errors import ConfigError, UserError, WeightsError
+from utils.core.names import shown
+from utils.core.shortage import memory_errors, shortage_line
 
 SMALLER_BATCH = "try a smaller batch_size=..."
 LESS_AT_ONCE = "try detect_batch=1 and a smaller batch_size=..."  # for what detects and classifies
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Insufficient memory", "bad_alloc")
 
 
 def run(
@@ -44,15 +45,28 @@ def run(
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         drop_unread()
         return 1
-    except OSError as error:
-        return fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
     except memory_errors() as error:
-        if not is_out_of_memory(error):
+        line = shortage_line(error, memory_advice)
+        if line is None and not isinstance(error, OSError):
             raise
-        return fail(f"memory ran out; {memory_advice}", 1)
+        return fail(line or f"{error.filename or 'a file'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return 130
+
+
+def explain_shortage(memory_advice: str) -> None:
+    """From now on an import that fails for lack of memory or of file handles ends in a line, status 1."""
+    before = sys.excepthook
+
+    def tell(kind: type[BaseException], error: BaseException, trace) -> None:
+        line = shortage_line(error, memory_advice)
+        if line is None:
+            before(kind, error, trace)
+        else:
+            fail(line, 1)
+
+    sys.excepthook = tell
 
 
 def drop_unread() -> None:
@@ -67,20 +81,8 @@ def drop_unread() -> None:
 
 def fail(reason: str, status: int) -> int:
     """Say why, and give back the exit status."""
-    print(f"error: {reason}", file=sys.stderr)
+    print(f"error: {shown(reason)}", file=sys.stderr)
     return status
-
-
-def memory_errors() -> tuple[type[BaseException], ...]:
-    """What may mean that memory ran out; `is_out_of_memory` tells. For an `except`, which asks only then."""
-    cv2 = sys.modules.get("cv2")  # loaded by what needs it
-    return (MemoryError, RuntimeError, *([cv2.error] if cv2 else []))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: the CPU's, of which torch and OpenCV only say so in words, or a GPU's."""
-    words = str(error)
-    return isinstance(error, MemoryError) or any(phrase in words for phrase in OUT_OF_MEMORY)
 
 
 def parse_mixed(
@@ -128,7 +130,7 @@ class FilesBar:
         self.bar.update(max(0, min(done, self.bar.total) - self.bar.n))
 
     def say(self, line: str) -> None:
-        self.bar.write(line, file=sys.stderr)
+        self.bar.write(shown(line), file=sys.stderr)
 
     def close(self) -> None:
         self.bar.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
 import re
@@ -12,12 +14,13 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from utils.core.errors import ConfigError, UserError
+from utils.core.names import shown
 
 # Process ids are a host's own, and a folder may be shared.
 HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
@@ -97,6 +100,17 @@ def link_whole(source: str | Path, path: str | Path) -> None:
             os.unlink(aside)
 
 
+def csv_lines(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV: every row one that reads back as it is."""
+    text = io.StringIO(newline="")
+    for row in rows:
+        # Before Python 3.13 the writer doesn't quote a lone carriage return, at which readers end the row.
+        has_return = any("\r" in str(value) for value in row)
+        quoting = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
+        csv.writer(text, lineterminator="\n", quoting=quoting).writerow(row)
+    return text.getvalue()
+
+
 def append_line(path: str | Path, line: str) -> None:
     """Add a line of text to a file, which need not be there. Raises OSError, whose `filename` is `path`."""
     try:
@@ -151,7 +165,7 @@ def give_report(
     data: dicts, lists, strings and numbers; NaN, undefined, becomes null. page: the same as HTML, for
     `name`.html; "" = none. Returns the exit status. Raises OSError.
     """
-    print(report)
+    print("\n".join(map(shown, report.split("\n"))))
     if name is None:
         return 0
     line, path = shlex.join(command), Path(name)

@@ -214,6 +214,7 @@ def shared_memory() -> str:
 def _start_worker(_: int) -> None:
     # The main process decides when to stop, and saves first; it still needs its workers for that moment.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave_the_first_to_the_main_process)
     if sys.platform == "linux":  # ends with the main process, however that ends
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

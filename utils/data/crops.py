@@ -16,6 +16,7 @@ import numpy as np
 
 from utils.core.errors import DataError
 from utils.core.files import remove_leftovers, write_whole
+from utils.data.failures import NAME as FAILURES_FILE
 from utils.faces.align import TEMPLATE, similarity
 from utils.faces.detector import LANDMARK_NAMES, Face
 from utils.faces.video import CROP_NAME, IMAGE_SUFFIXES, SOURCE_FILE
@@ -66,10 +67,13 @@ def plan_jobs(source: Path, files: Sequence[Path], out_dir: Path) -> list[Job]:
             path: name if counts[name] == 1 else longer(path.relative_to(source))
             for path, name in names.items()
         }
-    return [
-        Job(path, out_dir / (name if len(os.fsencode(name)) <= NAME_BYTES else _hashed_name(Path(name))))
-        for path, name in names.items()
-    ]
+    return [Job(path, out_dir / (name if _is_free(name) else _hashed_name(Path(name))))
+            for path, name in names.items()]  # fmt: skip
+
+
+def _is_free(name: str) -> bool:
+    """Whether a folder in OUT_DIR can have this name: it isn't too long, and nothing else is called so."""
+    return len(os.fsencode(name)) <= NAME_BYTES and name not in (FAILURES_FILE, ".", "..")
 
 
 def _flat_name(path: Path) -> str:
@@ -170,8 +174,11 @@ def _note(job: Job, settings: Settings) -> dict[str, object]:
 
 
 def begin_folder(job: Job, settings: Settings) -> None:
-    """Make the folder, incomplete, with the note of whose crops it holds. Raises OSError."""
-    job.folder.mkdir(parents=True, exist_ok=True)
+    """Make the folder, incomplete, with the note of whose crops it holds.
+
+    Raises OSError, also where the folder around it is gone: who removed it wants none.
+    """
+    job.folder.mkdir(exist_ok=True)
     remove_leftovers(job.folder)
     (job.folder / FACES_FILE).unlink(missing_ok=True)
     write_whole(job.folder / SOURCE_FILE, json.dumps(_note(job, settings), indent=1))

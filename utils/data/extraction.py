@@ -27,8 +27,11 @@ from utils.faces.video import FrameReader
 # Clips begun after the oldest one that isn't through: a film must not hold up many others.
 CLIPS_AHEAD = 256
 
-# After these, writing the next video's crops would fail too.
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE}
+# After these, writing the next video's crops would fail too: no room, no disk, no folder any more.
+_DISK_ERRORS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+    errno.ENOENT, errno.ENOTDIR, errno.ESTALE,
+}  # fmt: skip
 
 
 class OutputError(UserError):

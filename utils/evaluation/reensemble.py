@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from utils.core.errors import ConfigError, DataError
-from utils.core.files import write_whole
+from utils.core.files import csv_lines, write_whole
 from utils.evaluation.score_files import read_scores
 from utils.scoring.details import FaceRow
 from utils.scoring.ensemble import mean_of
-from utils.scoring.submission import csv_lines
 
 MEANS = ("mean", "trimmed", "median")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.core.errors import DataError
+from utils.core.names import name_in
 from utils.data.label_files import NAMES, read_label_files
 from utils.data.tables import read_table
 from utils.evaluation.scores import Judged
@@ -72,7 +73,7 @@ def read_reasons(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return {row.get("filename", ""): row.get("reason", "") for row in csv.DictReader(file)}
+        return {name_in(row.get("filename") or ""): row.get("reason", "") for row in csv.DictReader(file)}
 
 
 @dataclass(frozen=True)

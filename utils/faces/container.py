@@ -16,6 +16,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from utils.core.errors import MediaError
+from utils.core.shortage import is_short
 from utils.faces.media import MOST_PIXELS, UNREADABLE
 
 logging.getLogger("libav").setLevel(logging.CRITICAL + 1)  # what other threads decode meanwhile isn't told
@@ -45,6 +46,7 @@ def best_stream(container: InputContainer) -> VideoStream:
 
 
 def open_container(file: BinaryIO) -> InputContainer:
+    """The video in an open file. Raises MediaError with the reason, MemoryError where memory is short."""
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
     try:
         return av.open(
@@ -54,7 +56,9 @@ def open_container(file: BinaryIO) -> InputContainer:
     except av.ArgumentError:
         reason = "by its content a list of other files, a subtitle or the like, not a video"
         raise MediaError(reason) from None
-    except av.FFmpegError:  # lack of memory, too: a damaged header asks for any amount
+    except av.FFmpegError as error:
+        if is_short(error):
+            raise
         reason = "can't be opened as a video: damaged, cut short or something else by content"
         raise MediaError(reason) from None
     except OSError as error:

@@ -11,6 +11,7 @@ from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from utils.core.errors import MediaError
+from utils.core.shortage import is_short
 from utils.faces.media import check_size
 
 # Numbers of the matrices that FFmpeg names and its converter refuses (ITU-T H.273, table 4).
@@ -50,9 +51,9 @@ class Converter:
                 shown = self._to_bgr(frame, size)
             except av.FFmpegError:
                 shown = self._to_bgr(_with_known_matrix(frame), size)
-        except MemoryError:  # not the video's fault
-            raise
         except av.FFmpegError as error:
+            if is_short(error):
+                raise
             reason = f"its {frame.format.name} frames can't be converted ({error.strerror})"
             raise MediaError(reason) from None
         return np.ascontiguousarray(_oriented(shown.to_ndarray(), matrix or UPRIGHT))
@@ -125,9 +126,9 @@ def _deinterlaced(frame: av.VideoFrame) -> av.VideoFrame:
     """
     try:
         return _filtered(frame, "yadif", "deint=all")
-    except MemoryError:
-        raise
-    except av.FFmpegError:  # too few lines, say: both fields as they stand
+    except av.FFmpegError as error:  # too few lines, say: both fields as they stand
+        if is_short(error):
+            raise
         return _filtered(frame, "setfield", "prog")
 
 

@@ -12,6 +12,7 @@ import av
 from av.stream import Discard
 
 from utils.core.errors import MediaError
+from utils.core.shortage import is_short
 from utils.faces.container import best_stream, codec_name, open_container, tagged_duration
 from utils.faces.convert import display_matrix
 from utils.faces.media import MOST_PIXELS, UNREADABLE, VIDEO_SUFFIXES, check_size, open_media
@@ -242,7 +243,9 @@ class Decoder:
                 break
             except IndexError:  # PyAV's, at the end of a file in which streams turned up on the way
                 break
-            except av.FFmpegError:  # lack of memory, too: damaged tables ask for any amount
+            except av.FFmpegError as error:
+                if is_short(error):
+                    raise
                 errors += 1
                 self._damage()
                 if errors > MOST_ERRORS:
@@ -259,9 +262,9 @@ class Decoder:
             return context.decode(packet)
         except EOFError:
             return []
-        except MemoryError:
-            raise
-        except av.FFmpegError:
+        except av.FFmpegError as error:
+            if is_short(error):
+                raise
             self._damage()
             self.failures += 1
             return []

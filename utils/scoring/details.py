@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from utils.core.errors import ConfigError, DataError, UserError
-from utils.core.files import write_whole
+from utils.core.files import csv_lines, write_whole
+from utils.core.names import cell, name_in
 from utils.scoring.aggregate import Result, SeenFace
 from utils.scoring.record import ANEW, state_of
-from utils.scoring.submission import GO_ON, csv_lines
+from utils.scoring.submission import GO_ON
 
 PLACE = ("frame", "seconds", "x1", "y1", "x2", "y2", "eyes")  # what is known of where a face is seen
 COLUMNS = ("filename", *PLACE, "person")
@@ -149,7 +150,7 @@ def write_faces(path: Path, names: Iterable[str], details: Details, networks: Se
         kept = details.of(name)
         for face in kept.faces if kept else ():
             place = ["" if value is None else value for value in face.place]
-            rows.append((name, *place, "", *face.by_network, face.probability))
+            rows.append((cell(name), *place, "", *face.by_network, face.probability))
     try:
         write_whole(path, csv_lines(rows))
     except OSError as error:
@@ -178,5 +179,5 @@ def read_faces(path: Path) -> tuple[list[str], dict[str, list[FaceRow]]]:
                 raise ValueError
         except ValueError:
             raise DataError(f"{path}: line {number} is no face with probabilities in 0..1") from None
-        faces.setdefault(row[0], []).append(FaceRow(place, tuple(by_network), mean))
+        faces.setdefault(name_in(row[0]), []).append(FaceRow(place, tuple(by_network), mean))
     return header[len(COLUMNS) : -1], faces

@@ -21,6 +21,7 @@ from models import WSDAN
 from models.attention import logits_with_crop
 from utils.core.device import autocast, is_gpu, layout, pick_precision, to_device
 from utils.core.errors import ConfigError, WeightsError
+from utils.core.shortage import is_short
 from utils.scoring.config import SubmissionConfig
 from utils.weights.checkpoint import load_weights
 from utils.weights.networks import build_network
@@ -175,6 +176,8 @@ def build_ensemble(config: SubmissionConfig, device: torch.device | str = "cpu")
         try:
             net = build_network(network)
         except ImportError as error:
+            if is_short(error):
+                raise
             raise ConfigError(f"ensemble: {network} can't be built: {error}") from None
         metadata = load_weights(net, weights, config_key="ensemble")
         try:

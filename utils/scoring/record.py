@@ -15,10 +15,11 @@ from pathlib import Path
 from utils.core.config import as_plain
 from utils.core.device import AUTO, pick_precision
 from utils.core.errors import ConfigError, UserError, WeightsError
+from utils.core.files import csv_lines
 from utils.faces.video import UNREADABLE
 from utils.scoring.aggregate import Evidence, Result
 from utils.scoring.config import SubmissionConfig
-from utils.scoring.submission import ENCODING, GO_ON, beside, csv_lines
+from utils.scoring.submission import ENCODING, GO_ON, beside
 
 NEW_KEYS = {"combine": "probabilities", "frames": "stride", "turn": False, "calibration": None}
 ANEW = "start anew with --force, or name another --output"

@@ -21,6 +21,8 @@ import numpy as np
 from utils.core.config import ROOT, load_config
 from utils.core.device import pick_device
 from utils.core.errors import UserError, WeightsError
+from utils.core.names import shown
+from utils.core.shortage import reserve_memory
 from utils.faces.config import PACKAGE_WEIGHTS
 from utils.faces.detector import Face
 from utils.faces.frames import SpreadFrames, StrideFrames
@@ -230,7 +232,7 @@ def score(
     rows, budget = [], budget_of(config, len(files))
     for result in score_media(files, detector, ensemble, config, budget=budget):
         for said in filter(None, (result.warning, result.remark)):
-            warnings.warn(f"{result.path}: {said}", stacklevel=2)
+            warnings.warn(shown(f"{result.path}: {said}"), stacklevel=2)
         known = result.probability, result.faces, result.reason, str(result.path)
         rows.append((names[result.path], *known, result.first, result.last, result.duration, result.people))
     if budget is not None and budget.fewer:
@@ -267,5 +269,6 @@ def check_files(config: SubmissionConfig) -> None:
 def build(config: SubmissionConfig, device: str = "auto") -> tuple[Detector, Ensemble]:
     """The detector and classifiers that a config names, on one device. Raises ConfigError, WeightsError."""
     check_files(config)
+    reserve_memory()
     where = pick_device(device)
     return detector_of(config, where), build_ensemble(config, where)

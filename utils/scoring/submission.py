@@ -3,19 +3,22 @@
 submission.csv          filename,label                 one row a file, 6 decimals
 submission.errors.csv   filename,reason                what could not be judged and therefore got 0.5
 verdicts.csv            what is to be made of each     where the weights state limits for it
+
+A name that a spreadsheet would take for a formula, =1+1.mp4, stands as ./=1+1.mp4 in the tables for people;
+in submission.csv names stay as they are, since what reads it compares them.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.core.errors import ConfigError, UserError
-from utils.core.files import try_folder, write_whole
+from utils.core.files import csv_lines, try_folder, write_whole
+from utils.core.names import cell, shown
 from utils.scoring.aggregate import Result
 
 if TYPE_CHECKING:
@@ -151,7 +154,7 @@ def write_submission(
     """
     rows = list(rows)
     labels = [(name, f"{result.probability:.6f}") for name, result in rows]
-    errors = [(name, result.reason) for name, result in rows if result.reason]
+    errors = [(cell(name), result.reason) for name, result in rows if result.reason]
     tables = [(beside(output, "errors"), ("filename", "reason"), errors)]
     if verdicts is not None:
         tables.append((verdicts_path(output), VERDICT_COLUMNS, [judged(*row, verdicts) for row in rows]))
@@ -166,7 +169,7 @@ def judged(name: str, result: Result, verdicts: Mapping[str, Verdict]) -> tuple:
     """A row of `verdicts.csv`; the spread is empty where nothing is known of the faces."""
     verdict, evidence = verdicts[name], result.evidence
     spread = "" if evidence is None else f"{evidence.spread:.4f}"
-    return name, f"{result.probability:.6f}", verdict.word, result.faces, spread, verdict.why
+    return cell(name), f"{result.probability:.6f}", verdict.word, result.faces, spread, verdict.why
 
 
 def table(
@@ -176,35 +179,25 @@ def table(
 
     Of more than 2 * `ends` rows the first and last ones.
     """
-    shown = list(rows) if len(rows) <= 2 * ends else [*rows[:ends], *rows[-ends:]]
-    width = max([len("file"), *(len(name) for name, _ in shown)])
-    wide = max([len("judged"), *(len(result.judged) for _, result in shown)])
+    chosen = list(rows) if len(rows) <= 2 * ends else [*rows[:ends], *rows[-ends:]]
+    width = max([len("file"), *(len(shown(name)) for name, _ in chosen)])
+    wide = max([len("judged"), *(len(result.judged) for _, result in chosen)])
     columns = f"{'file':<{width}}  probability  {'judged':<{wide}}"
     lines = [columns.rstrip() if verdicts is None else f"{columns}  verdict"]
-    for name, result in shown:
+    for name, result in chosen:
         said = result.reason if verdicts is None else f"{verdicts[name].word}: {verdicts[name].why}"
         said = "; ".join(filter(None, (said, result.remark)))
         numbers = f"{result.probability:>11.6f}  {result.judged:<{wide}}"
-        lines.append(f"{name:<{width}}  {numbers}  {said}".rstrip())
-    if len(shown) < len(rows):
-        lines.insert(1 + ends, f"... {len(rows) - len(shown)} more of {len(rows)} files ...")
+        lines.append(f"{shown(name):<{width}}  {numbers}  {said}".rstrip())
+    if len(chosen) < len(rows):
+        lines.insert(1 + ends, f"... {len(rows) - len(chosen)} more of {len(rows)} files ...")
     return "\n".join(lines)
 
 
 def answer(name: str, result: Result, verdict: Verdict | None = None) -> str:
     """One file's result in a line."""
     if result.reason and not (verdict and verdict.word):
-        return f"{name}: not judged: {result.reason}"
+        return shown(f"{name}: not judged: {result.reason}")
     word = f"{verdict.word}, " if verdict and verdict.word else ""
     remark = f"; {result.remark}" if result.remark else ""
-    return f"{name}: {word}probability of fake {result.probability:.3f} ({result.judged}{remark})"
-
-
-def csv_lines(rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO(newline="")
-    for row in rows:
-        # Before Python 3.13 the writer doesn't quote a lone carriage return, at which readers end the row.
-        has_return = any("\r" in str(value) for value in row)
-        quoting = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
-        csv.writer(text, lineterminator="\n", quoting=quoting).writerow(row)
-    return text.getvalue()
+    return shown(f"{name}: {word}probability of fake {result.probability:.3f} ({result.judged}{remark})")

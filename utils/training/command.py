@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.core.config import list_keys, load_config
-from utils.core.console import fail
+from utils.core.console import SMALLER_BATCH, explain_shortage, fail
 from utils.core.errors import ConfigError
 from utils.training.config import TrainingConfig
 
@@ -29,6 +29,7 @@ def read_command(
 
     has_picture: the script takes `--show-batch`. SystemExit: 0 for --help, 2 after a line of what is wrong.
     """
+    explain_shortage(SMALLER_BATCH)
     summary, _, usage = doc.partition("\n\n")
     keys = f"Keys of the config; utils/training/config.py says what they mean:\n{list_keys(schema)}"
     parser = argparse.ArgumentParser(

@@ -128,12 +128,15 @@ class AveragedWeights:
         """Go on from a checkpoint whose `state_dict` is loaded into the trained model already.
 
         One without averages starts them from its weights; without `ema`, the averages of one that has them
-        are left behind. KeyError, RuntimeError or the like for a damaged one.
+        are left behind. KeyError, ValueError, RuntimeError or the like for a damaged one.
         """
         if self.average is not None:
             self.model.load_state_dict(self.trained.state_dict())
             self.updates = int(checkpoint.get("n_averaged", 0))
         if "trained_state_dict" in checkpoint:
+            for name, value in checkpoint["trained_state_dict"].items():
+                if not torch.isfinite(value).all():
+                    raise ValueError(f"{name} of trained_state_dict holds values that are not finite")
             self.trained.load_state_dict(checkpoint["trained_state_dict"])
 
 

@@ -76,9 +76,22 @@ def restore(
             done = checkpoint["epoch"] if "epoch" in checkpoint else checkpoint["logs"]["epoch"]
             return Position(int(done)), checkpoint
         optimizer.load_state_dict(checkpoint["optimizer"])
+        check_moments(model, optimizer)
         if checkpoint["scaler"]:  # empty where the run was not in fp16: the scale is found anew
             scaler.load_state_dict(checkpoint["scaler"])
         return Position.of_checkpoint(checkpoint), checkpoint
+
+
+def check_moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """ValueError for what the optimizer keeps of a parameter that has another shape or isn't finite."""
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if not isinstance(value, torch.Tensor):
+                continue
+            if value.numel() != 1 and value.shape != parameter.shape:
+                raise ValueError(f"{key} of {name} has the shape {tuple(value.shape)}")
+            if not torch.isfinite(value).all():
+                raise ValueError(f"{key} of {name} holds values that are not finite")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -34,15 +35,19 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Catches Ctrl-C and SIGTERM while the context is open; the second one acts at once."""
+    """Catches Ctrl-C, SIGTERM and SIGHUP while the context is open; the second one acts at once.
+
+    Under nohup SIGHUP stays without effect.
+    """
 
     def __init__(self):
         self.number = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._catch)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._catch)
         return self
 
     def __exit__(self, *_) -> None:
@@ -110,8 +115,9 @@ class RunFolder:
         """Write the checkpoint under the names in `also`, then as `last.pth`; all are names of one file.
 
         In this order, because a run goes on from `last.pth`: where the disk fails before that one, the run
-        validates again and writes the others then.
+        validates again and writes the others then. OSError where the folder is gone: with it, its lock.
         """
+        os.stat(self.path)
         first, *others = (*also, "last.pth")
         save_checkpoint(checkpoint, self.path / first)
         for name in others:

@@ -59,8 +59,8 @@ def begin(config: TrainingConfig) -> torch.device:
 class Trainer:
     """A run in one of its processes, started or restored from the checkpoint at `path`; nothing is written.
 
-    model: on its device. Then `open` makes the run's folder, and in the context `with trainer:` Ctrl-C and
-    SIGTERM save before they stop: the context ends quietly, and `exit_status` is 128 + signal.
+    model: on its device. Then `open` makes the run's folder, and in the context `with trainer:` Ctrl-C,
+    SIGTERM and SIGHUP save before they stop: the context ends quietly, and `exit_status` is 128 + signal.
 
     Raises ConfigError if the batch can't be shared by the processes, or the checkpoint is one inside an epoch
     of other samples; WeightsError if it is damaged or of another network.

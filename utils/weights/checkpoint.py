@@ -22,7 +22,10 @@ from safetensors import SafetensorError, safe_open
 
 from utils.core.errors import WeightsError
 from utils.core.files import write_whole
+from utils.core.shortage import is_short
+from utils.weights.pickles import code_in, is_pickle
 from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
+from utils.weights.sums import check_sum
 
 WRAPPER_PREFIXES = ("module.", "model.")
 TRAINING_KEYS = {"image_size", "mean", "std", "window"}  # of our config, and what preprocessing follows from
@@ -59,7 +62,7 @@ def read_state_dict(
     """
     path = _existing(path, config_key)
     metadata: dict[str, str] = {}
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" and not is_pickle(path):
         state, metadata = _read_safetensors(path)
     else:
         state = _read_pickle(path)
@@ -177,6 +180,10 @@ def _existing(path: str | Path, config_key: str | None) -> Path:
         raise WeightsError(f"{path}{named}: a folder, not a weights file")
     if not path.is_file():
         raise WeightsError(f"{path}{named}: no such weights file; external/README.md says where to get it")
+    try:
+        check_sum(path)
+    except OSError as error:
+        raise _damaged(path, error) from None
     return path
 
 
@@ -204,23 +211,29 @@ def _read_pickle(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(_PLAIN_NUMPY), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd files; what matters becomes an error below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with open(path, "rb") as file:  # by its name torch would take what is called .safetensors for one
+                return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         unsafe = _UNSAFE.search(str(error))
-        if unsafe:
-            raise WeightsError(
-                f"{path}: refused: it holds {unsafe[1]}, which is not plain data and could run code"
-            ) from None
-        raise _damaged(path, error) from None
-    except (SafetensorError, *_DAMAGE) as error:  # torch reads what is called .safetensors as such
+        raise (_refused(path, unsafe[1]) if unsafe else _damaged(path, error)) from None
+    except _DAMAGE as error:
         raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, error: BaseException) -> WeightsError:
+def _damaged(path: Path, error: BaseException) -> BaseException:
+    """What to raise: of a damaged file, or of a machine that is short of something."""
+    if is_short(error):
+        return error if isinstance(error, OSError) else MemoryError(str(error))
     if isinstance(error, PermissionError):
         return WeightsError(f"{path}: no permission to read this weights file")
+    if code := code_in(path):
+        return _refused(path, code)
     size = path.stat().st_size
     return WeightsError(f"{path}: damaged, incomplete or not a weights file ({size:,} bytes); get it anew")
+
+
+def _refused(path: Path, code: str) -> WeightsError:
+    return WeightsError(f"{path}: refused: it holds {code}, which is not plain data and could run code")
 
 
 def _strip_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

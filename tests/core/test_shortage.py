@@ -1,0 +1,121 @@
+"""Too little memory or too few file handles are the machine's fault: a line, never a verdict on a file."""
+
+import builtins
+import errno
+import resource
+import subprocess
+import sys
+
+import av
+import cv2
+import pytest
+from safetensors import SafetensorError
+
+from utils.core.config import ROOT
+from utils.core.console import run
+from utils.core.errors import MediaError, WeightsError
+from utils.core.shortage import is_short, memory_is_short
+from utils.faces.video import FrameReader
+from utils.weights.checkpoint import read_state_dict
+
+TOO_MANY = OSError(errno.EMFILE, "Too many open files", "a.mp4")
+SHORT = [
+    MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory"),
+    RuntimeError("could not create a primitive"),
+    ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+    cv2.error("(-4:Insufficient memory) Failed to allocate 8294400 bytes"),
+]  # fmt: skip
+UNMAPPED = SafetensorError("Error while mapping: Cannot allocate memory (os error 12)")
+NO_MEMORY = av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")
+
+
+def raising(error: Exception):
+    def call(*_, **__):
+        raise error
+
+    return call
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """A machine on which no memory can be had."""
+
+    monkeypatch.setattr("utils.core.shortage.mmap.mmap", raising(SHORT[1]))
+
+
+@pytest.mark.parametrize("error", SHORT)
+def test_a_file_is_to_blame_where_there_is_memory(error):
+    assert not memory_is_short() and not is_short(error)
+
+
+@pytest.mark.parametrize("error", [*SHORT, TOO_MANY])
+def test_a_shortage_is_a_line_that_names_what_to_do(short, error, capsys):
+    assert is_short(error)
+    assert run(raising(error), memory_advice="take less") == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and ("take less" in said or "ulimit -n" in said)
+
+
+@pytest.mark.parametrize("is_machine", [True, False])
+def test_files_are_damaged_or_the_machine_is_short(clip, tmp_path, monkeypatch, request, is_machine):
+    """The same errors: a hostile file asks for any amount, a whole one is read on a machine that has none."""
+    if is_machine:
+        request.getfixturevalue("short")
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"x" * 100)
+    monkeypatch.setattr("utils.weights.checkpoint.safe_open", raising(UNMAPPED))
+    with pytest.raises(MemoryError if is_machine else WeightsError):
+        read_state_dict(path)
+    monkeypatch.setattr("utils.faces.container.av.open", raising(NO_MEMORY))
+    with pytest.raises(MemoryError if is_machine else MediaError):
+        list(FrameReader(clip))
+
+
+def test_no_file_is_unreadable_for_lack_of_handles(clip, monkeypatch):
+    monkeypatch.setattr(builtins, "open", raising(TOO_MANY))
+    with pytest.raises(OSError, match="Too many open files"):
+        list(FrameReader(clip))
+
+
+def limited(kind: int, amount: int, *arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=600,
+        preexec_fn=lambda: resource.setrlimit(kind, (amount, amount)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("script", ["best-submission.py", "train-xception.py"])
+def test_without_the_memory_to_start(clip, tmp_path, script):
+    what = [clip, "--output", tmp_path / "o.csv"] if script[0] == "b" else ["xception-conf.py"]
+    done = limited(resource.RLIMIT_AS, 1 << 30, script, *what)
+    assert done.returncode == 1 and "1.0 GiB" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quarters", range(8, 24))
+def test_in_however_little_memory_the_answer_is_a_line_or_the_same(clip, tmp_path, quarters):
+    """2 to 6 GiB of addresses: those that suffice give one and the same file."""
+    output = tmp_path / "o.csv"
+    done = limited(resource.RLIMIT_AS, quarters << 28, "best-submission.py", clip, "--output", output)
+    assert "Traceback" not in done.stderr and "damaged" not in done.stderr
+    if done.returncode:
+        assert done.returncode == 1 and "GiB of addresses" in done.stderr.splitlines()[-1], done.stderr
+        assert not output.exists()
+    else:
+        whole = tmp_path / "whole.csv"
+        assert not limited(resource.RLIMIT_CORE, 0, "best-submission.py", clip, "--output", whole).returncode
+        assert output.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("handles", range(4, 14))
+def test_with_however_few_handles_the_answer_is_a_line_or_a_score(clip, tmp_path, handles):
+    output = tmp_path / "o.csv"
+    done = limited(resource.RLIMIT_NOFILE, handles, "best-submission.py", clip, "--output", output)
+    print(handles, done.returncode, done.stderr[-300:])
+    assert "Traceback" not in done.stderr
+    if done.returncode:
+        assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: ")
+        assert not output.exists()
+    else:
+        assert "0 of them not judged" in done.stdout

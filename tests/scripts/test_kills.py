@@ -1,0 +1,71 @@
+"""kill -9, SIGTERM, SIGHUP and Ctrl-C at random moments: the same command again ends as undisturbed."""
+
+import json
+import shutil
+
+import pytest
+from kills import extract, files_in, score, stop_at_random, train
+from small_config import write_config
+from submissions import rows
+from training_runs import assert_equal, config
+
+from utils.weights.checkpoint import load_checkpoint
+
+FEW_AND_MANY = [1, pytest.param(20, marks=pytest.mark.slow)]
+
+
+@pytest.fixture
+def videos(tmp_path, clip, no_face_clip):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(clip, folder / name)
+    shutil.copy(no_face_clip, folder / "nobody.mp4")
+    (folder / "text.mp4").write_text("this is no video")
+    return folder
+
+
+@pytest.mark.parametrize("times", FEW_AND_MANY)
+def test_extraction(videos, tmp_path, times):
+    def check(whole, stopped):
+        assert files_in(whole) == files_in(stopped)
+
+    print(stop_at_random(extract, lambda out: (videos, out, "--every", 12), tmp_path, times, check))
+
+
+@pytest.mark.parametrize("times", FEW_AND_MANY)
+def test_scoring(videos, weights, tmp_path, times):
+    """Batches are others after an interruption, so that a score's last digit may be another."""
+    conf = write_config(tmp_path / "conf.py", weights, frame_stride=15, batch_size=2)
+
+    def check(whole, stopped):
+        assert files_in(whole).keys() == files_in(stopped).keys() == {"o.csv", "o.errors.csv"}
+        assert (whole / "o.errors.csv").read_bytes() == (stopped / "o.errors.csv").read_bytes()
+        for (name, label), (other, again) in zip(rows(whole / "o.csv"), rows(stopped / "o.csv"), strict=True):
+            assert name == other
+            assert label == again or abs(float(label) - float(again)) < 2e-6
+
+    def command(out):
+        return (videos, "--config", conf, "--output", out / "o.csv", "--resume")
+
+    print(stop_at_random(score, command, tmp_path, times, check))
+
+
+@pytest.mark.parametrize("times", FEW_AND_MANY)
+def test_training(data, tmp_path, times):
+    def check(whole, stopped):
+        def log_of(folder):
+            lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+            return [{key: value for key, value in row.items() if "second" not in key} for row in lines]
+
+        assert files_in(whole).keys() == files_in(stopped).keys()
+        assert log_of(whole) == log_of(stopped)
+        for name in ("last.pth", "best.pth"):
+            one, other = (load_checkpoint(folder / name) for folder in (whole, stopped))
+            assert_equal(one["state_dict"], other["state_dict"])
+            assert_equal(one["optimizer"], other["optimizer"])
+
+    def command(out):
+        return (config(data, out, n_epoches=3, checkpoint_minutes=0.0),)
+
+    print(stop_at_random(train, command, tmp_path, times, check))

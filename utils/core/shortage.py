@@ -1,0 +1,80 @@
+"""What a machine runs short of, memory and file handles, told from faults of files and of the code.
+
+A damaged or hostile file asks for any amount of memory; only where little can't be had either is it short.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import resource
+import sys
+
+OUT_OF_MEMORY = (
+    "can't allocate memory", "Cannot allocate memory", "out of memory", "Insufficient memory", "bad_alloc",
+    "could not create a primitive", "could not create a memory object", "failed to map segment",
+    "can't start new thread", "bad allocation", "unable to mmap",
+)  # fmt: skip
+OUT_OF_FILES = ("Too many open files", "received 0 items of ancdata")
+MEMORY_CODES, FILES_CODES = {errno.ENOMEM}, {errno.EMFILE, errno.ENFILE}
+LITTLE = 256 << 20  # bytes; less than any network or frame here needs
+MORE_FILES = "too many open files; allow more, as with `ulimit -n 4096`, then give the same command again"
+
+
+def memory_errors() -> tuple[type[BaseException], ...]:
+    """What may mean that memory ran out; `is_out_of_memory` tells. For an `except`, which asks only then."""
+    cv2 = sys.modules.get("cv2")  # loaded by what needs it
+    return (MemoryError, RuntimeError, OSError, ImportError, *([cv2.error] if cv2 else []))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: the CPU's, of which torch and OpenCV only say so in words, or a GPU's."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) in MEMORY_CODES:
+        return True
+    return any(phrase in str(error) for phrase in OUT_OF_MEMORY)
+
+
+def is_out_of_files(error: BaseException) -> bool:
+    """Whether no more files can be opened."""
+    if getattr(error, "errno", None) in FILES_CODES:
+        return True
+    return any(phrase in str(error) for phrase in OUT_OF_FILES)
+
+
+def is_short(error: BaseException) -> bool:
+    """Whether an error met with a file is the machine's fault: nothing is wrong with the file then."""
+    return is_out_of_files(error) or (is_out_of_memory(error) and memory_is_short())
+
+
+def memory_is_short() -> bool:
+    """Whether a little memory can't be had now."""
+    try:
+        mmap.mmap(-1, LITTLE).close()
+    except (OSError, MemoryError):
+        return True
+    return False
+
+
+def reserve_memory() -> None:
+    """Have numpy's OpenBLAS take its buffers now; later, without memory, it would end the process.
+
+    Raises MemoryError where memory is short.
+    """
+    import numpy as np
+
+    if memory_is_short():
+        raise MemoryError
+    np.ones((256, 256)) @ np.ones((256, 256))
+
+
+def shortage_line(error: BaseException, memory_advice: str) -> str | None:
+    """What ran out and what to do, in a line; None for another error."""
+    if is_out_of_files(error):
+        return MORE_FILES
+    if not is_out_of_memory(error):
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return f"memory ran out; {memory_advice}"
+    allowed = f"`ulimit -v` allows {limit / 2**30:.1f} GiB of addresses"
+    return f"memory ran out: {allowed}; allow more, or {memory_advice}"
