@@ -1,5 +1,7 @@
 """Which crop a sample is, and what happens to crops that can't be read."""
 
+import zlib
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -185,6 +187,29 @@ def test_a_crop_of_another_size_is_no_aligned_face(tmp_path):
     cv2.imwrite(str(tmp_path / "000.png"), np.zeros((224, 200, 3), np.uint8))
     image, reason = read_crop(tmp_path / "000.png")
     assert image is None and reason == "200x224 pixels, not 320x320"
+
+
+def test_a_crop_is_decoded_only_if_its_header_says_that_it_is_one(tmp_path, monkeypatch):
+    """A PNG of 32,000 x 32,000 pixels may be small, and takes gigabytes to decode."""
+    cv2.imwrite(str(tmp_path / "000.png"), np.zeros((320, 320, 3), np.uint8))
+    data = (tmp_path / "000.png").read_bytes()
+    large = data[16:20].replace((320).to_bytes(4, "big"), (32000).to_bytes(4, "big"))
+    (tmp_path / "000.png").write_bytes(data[:16] + large + large + data[24:])
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    assert read_crop(tmp_path / "000.png") == (None, "32000x32000 pixels, not 320x320")
+
+
+def test_damaged_crops_and_odd_profiles_are_read_quietly(tmp_path, capfd):
+    path = tmp_path / "000.png"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (320, 320, 3), np.uint8))
+    data, (image, _) = path.read_bytes(), read_crop(path)
+    profile = b"\0\0\0\4iCCPabc\0"
+    profile += zlib.crc32(profile[4:]).to_bytes(4, "big")
+    path.write_bytes(data[:33] + profile + data[33:])
+    assert np.array_equal(read_crop(path)[0], image)
+    path.write_bytes(data[:5000] + b"x" + data[5001:])
+    assert read_crop(path)[0] is None
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_sample_names_its_file(videos):

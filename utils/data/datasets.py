@@ -15,14 +15,17 @@ import torch
 from torch.utils.data import Dataset
 
 from utils.augment.self_blending import self_blended
+from utils.core.shortage import is_short
 from utils.data.batches import Sample
 from utils.data.crops import crop_landmarks, crop_name
 from utils.data.lists import Videos
+from utils.data.pngs import critical_parts, size_of
 from utils.data.sampling import Kind, SampleKey, balanced, with_self_blended
 from utils.weights.preprocess import FACE_SIZE, Preprocess
 
 # A broken crop is replaced by one of so many others of its video, else of other videos of its label.
 OTHER_FRAMES, OTHER_VIDEOS = 5, 20
+MOST_BYTES = 4 << 20  # of a crop's file; 0.3 MB hold its pixels as they are
 
 Augmentation = Callable[[np.ndarray, Preprocess, np.random.Generator], np.ndarray]
 
@@ -219,15 +222,20 @@ def nearest_places(frames: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def read_crop(path: Path) -> tuple[np.ndarray | None, str]:
     """An aligned face as RGB uint8 (320, 320, 3), or None and the reason why it can't be used."""
     try:
-        data = np.fromfile(path, np.uint8)
+        with open(path, "rb") as file:
+            data = file.read(MOST_BYTES)
     except OSError as error:
+        if is_short(error):
+            raise
         return None, error.strerror or "can't be read"
+    size = size_of(data)
+    if size is not None and size != (FACE_SIZE, FACE_SIZE):  # before it is decoded: it may be any
+        return None, f"{size[0]}x{size[1]} pixels, not {FACE_SIZE}x{FACE_SIZE}"
     # A PNG whose end is missing would be decoded as far as it goes, the rest black.
-    if not data[-12:].tobytes().endswith(b"IEND\xaeB`\x82"):
+    data = critical_parts(data)
+    if data is None:
         return None, "not a whole PNG file"
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         return None, "can't be decoded"
-    if image.shape[:2] != (FACE_SIZE, FACE_SIZE):
-        return None, f"{image.shape[1]}x{image.shape[0]} pixels, not {FACE_SIZE}x{FACE_SIZE}"
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), ""
