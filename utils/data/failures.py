@@ -33,7 +33,8 @@ def update_failures(
 ) -> tuple[Path, int]:
     """Write (file, reason) rows, and keep those of an earlier run about files that this one hasn't begun.
 
-    Sorted by file. Returns the table's path and how many rows it has; without any there is no such file. Raises OSError.
+    Sorted by file. Returns the table's path and how many rows it has; without any there is no such file.
+    Raises OSError.
     """
     path, known = out_dir / NAME, {str(file) for file in begun}
     table = [row for row in read_failures(path) if row[0] not in known]
