@@ -19,8 +19,8 @@ from utils.core.shortage import is_short
 from utils.data.batches import Sample
 from utils.data.crops import crop_landmarks, crop_name
 from utils.data.lists import Videos
-from utils.data.pngs import critical_parts, size_of
 from utils.data.sampling import Kind, SampleKey, balanced, with_self_blended
+from utils.faces.pngs import critical_parts, size_of
 from utils.weights.preprocess import FACE_SIZE, Preprocess
 
 # A broken crop is replaced by one of so many others of its video, else of other videos of its label.

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from utils.core.errors import MediaError
 from utils.faces.media import MOST_PIXELS, UNREADABLE, check_size, open_media
+from utils.faces.pngs import is_damaged
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 # What Pillow says of damaged data is no help to a user, and `check_size` is stricter than its own limit.
@@ -93,6 +94,8 @@ def _header(data: bytes) -> Image.Image:
         raise MediaError(NOT_AN_IMAGE) from None
     try:
         check_size(*image.size)
+        if image.format == "PNG" and is_damaged(data):
+            raise MediaError(NOT_AN_IMAGE)
     except MediaError:
         image.close()
         raise
