@@ -47,3 +47,30 @@ def test_scoring_imports_nothing_of_training(tmp_path):
     needed = {"torch", "cv2", "av", "numpy"}
     assert needed <= loaded
     assert not loaded & (HEAVY - needed)
+
+
+@pytest.mark.parametrize("script", ["best-submission.py", "make_dataset.py", "evaluate.py"])
+def test_work_begins_before_torch_is_there_so_that_idle_threads_sleep(script, tmp_path):
+    """libgomp reads OMP_WAIT_POLICY once, when torch is imported; what the user sets stays."""
+    arguments = ["scores", "a.csv", "b.csv"] if script == "evaluate.py" else ["in", "out"]
+    code = f"""
+import os, runpy
+from utils.core import console
+os.environ.pop("OMP_WAIT_POLICY", None)
+run = console.run
+def noting(work, *others, **named):
+    assert "torch" not in sys.modules
+    def noted():
+        assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+        os.environ["OMP_WAIT_POLICY"] = "ACTIVE"
+        return run(lambda: 0)
+    return run(noted, *others, **named)
+console.run = noting
+sys.argv = [{script!r}, *{arguments!r}]
+try:
+    runpy.run_path({script!r}, run_name="__main__")
+except SystemExit as end:
+    assert end.code == 0
+assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+"""
+    modules_after(code, tmp_path)
