@@ -49,9 +49,8 @@ def test_ensemble_says_the_same_within_the_exact_settings_tolerance(tmp_path):
     assert np.ptp(answers["torch"]) > 0.01
 
 
-def test_fast_setting_computes_in_fp32_with_it():
-    config = load_config(BUNDLED, SubmissionConfig, ["runtime=onnxruntime", "speed=fast"])
-    assert config.precision == "auto"
+def test_auto_means_fp32_with_it():
+    config = load_config(BUNDLED, SubmissionConfig, ["runtime=onnxruntime", "precision=auto"])
     assert build_ensemble(config).precision == "fp32"
 
 

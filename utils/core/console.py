@@ -32,8 +32,8 @@ def run(
 
     Any other exception is a defect, and its traceback is what is needed of it.
     """
-    # Threads of torch that have nothing to do sleep, if this is set before it is imported. Else they wait in a
-    # loop, and beside other work that takes the cores from those who need them.
+    # Threads of torch that have nothing to do sleep, if this is set before it is imported. Else they wait in
+    # a loop, and beside other work that takes the cores from those who need them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal can't show
         if hasattr(stream, "reconfigure"):
