@@ -110,6 +110,17 @@ def test_scoring_keeps_to_it_and_is_the_same_with_time_to_spare(tmp_path):
     assert list(score_media(iter(files), *common, ample)) == plain
 
 
+def test_few_clips_are_begun_before_it_is_known_how_long_others_take(tmp_path):
+    """After three clips of eight nothing is left; those that a decoder is ahead by have all their faces."""
+    files = [write_red_video(tmp_path / f"{number}.mp4", 85) for number in range(8)]
+    config, clock, counts = SubmissionConfig(face_limit=8, batch_size=8), Clock(), []
+    budget = Budget(60, 8, 8, clock)
+    for result in score_media(files, EveryFrame(), MeanRed(), config, budget=budget):
+        counts.append(result.faces)
+        clock.now += 21
+    assert counts[:3] == [8] * 3 and counts[-2:] == [5] * 2
+
+
 def test_frames_are_spread_by_the_faces_there_is_time_for(tmp_path):
     files = [write_red_video(tmp_path / "a.mp4", 85)]
     config, clock = SubmissionConfig(face_limit=8, frames="spread"), Clock()

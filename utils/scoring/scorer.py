@@ -12,6 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,6 +134,8 @@ def score_media(
         files = list(files)
         budget = budget_of(config, len(files))
     limits = limits_for(detector.device, config.frames_at_once, length_hint(files))
+    if budget is not None:  # how many faces there is time for is told as a clip is begun: not long before
+        limits = replace(limits, clips=min(limits.clips, 2 * limits.decoders))
     clips = (clip_of(path, config, limits.threads, budget) for path in files)
     batches, done = _Batches(ensemble, config.batch_size, calibration_of(config), keep), 0
     with closing(face_stream(clips, detector, config.face_limit, limits)) as stream:
