@@ -66,6 +66,38 @@ class TestHostile:
         with pytest.raises(MediaError, match=f"{MOST_PIXELS // 10**6} million"):
             read(tmp_path / "bomb.png")
 
+    def test_a_picture_file_that_is_too_large_is_not_read(self, tmp_path):
+        with open(tmp_path / "a.jpg", "wb") as file:
+            file.write(b"\xff\xd8\xff")
+            file.truncate(3 << 30)  # takes no room
+        with pytest.raises(MediaError, match="MiB"):
+            read(tmp_path / "a.jpg")
+
+    @pytest.mark.parametrize("count", [1000, 2**31 - 1])
+    def test_a_count_that_is_no_count(self, tmp_path, count):
+        """Of an animation and of a video that say they hold more than they do."""
+        images = [Image.fromarray(picture(number)) for number in range(3)]
+        images[0].save(tmp_path / "a.png", save_all=True, append_images=images[1:])
+        data = (tmp_path / "a.png").read_bytes()
+        at = data.index(b"acTL")
+        part = data[at : at + 4] + struct.pack(">I", count) + data[at + 8 : at + 12]
+        (tmp_path / "a.png").write_bytes(
+            data[:at] + part + struct.pack(">I", zlib.crc32(part)) + data[at + 16 :]
+        )
+        frames, reader = read(tmp_path / "a.png")
+        assert len(frames) == 3 and reader.warning
+        data = bytearray(write_clip(tmp_path / "a.mp4").read_bytes())
+        for name, places in ((b"stsz", (12,)), (b"stts", (12,)), (b"stsc", (16,))):
+            for place in places:
+                at = data.index(name) + place
+                data[at : at + 4] = struct.pack(">I", count)
+        (tmp_path / "a.mp4").write_bytes(data)
+        try:
+            frames, reader = read(tmp_path / "a.mp4")
+            assert len(frames) <= 12 and (len(frames) == 12 or reader.warning)
+        except MediaError:
+            pass
+
     def test_a_video_is_refused_by_its_header(self, tmp_path):
         frame = np.zeros((64, 64, 3), np.uint8)
         path = write_clip(tmp_path / "a.avi", [frame], "mjpeg")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import sqrt
 
 import cv2
 import numpy as np
@@ -33,6 +34,8 @@ MAX_PIXELS = {"cpu": 2 * 1080 * 1920, "cuda": 8 * 1080 * 1920}
 # Candidates of a frame, those of the largest boxes, that a GPU hands over for people to be counted by: a face
 # gives some thirty.
 MOST_CANDIDATES = 1024
+# Pixels of a frame as it is searched, twice those of 4K: more take gigabytes, and faces in them are large.
+MOST_SEEN = 16_000_000
 # Landmarks are named as seen in the image: the left eye is the one further left in the picture.
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
@@ -140,8 +143,9 @@ class FaceDetector:
         return self._within_memory(frames[:half]) + self._within_memory(frames[half:])
 
     def _seen_size(self, height: int, width: int) -> tuple[int, int]:
-        """The size at which the network sees a frame: at most `detect_size`, never larger than the frame."""
+        """The size at which the network sees a frame: at most `detect_size` and MOST_SEEN, never enlarged."""
         scale = min(1.0, (self.detect_size or max(height, width)) / max(height, width))
+        scale = min(scale, sqrt(MOST_SEEN / (height * width)))
         return max(1, round(height * scale)), max(1, round(width * scale))
 
     def reduces(self, height: int, width: int) -> bool:

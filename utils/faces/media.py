@@ -21,7 +21,7 @@ IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _IMAGES.split())
 MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 
 LONGEST_SIDE = 32766  # pixels; the limit of OpenCV's warp
-MOST_PIXELS = 64_000_000  # of a frame; detecting in one takes about 40 times as many bytes
+MOST_PIXELS = 64_000_000  # of a frame, so that reading and searching one stays within 2 GiB
 UNREADABLE = "can't be read"  # begins the reason where not the file is at fault but what it lies on
 # A folder of crops says whose they are in this file, so that they are not taken for new images.
 SOURCE_FILE = ".source.json"
