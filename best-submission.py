@@ -48,7 +48,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--config", type=Path, help="config file (default: submission-conf/bundled.py)")
+    add("--config", type=Path, help="config file, Python that is run (default: submission-conf/bundled.py)")
     add("--output", type=Path, default=Path("submission.csv"), help="default: %(default)s")
     add("--sample-submission", type=Path, metavar="CSV", help="score its files, in its order")
     add("--report", action="store_true", help="a page to look at, report.html, beside the output")

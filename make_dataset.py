@@ -63,7 +63,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--every", metavar="N", type=positive, default=1, help="frames N-1, 2N-1, ... (default 1: all)")
     add("--workers", metavar="N", type=positive, default=workers, help=f"writing threads (default {workers})")
-    add("--config", metavar="CONF", type=Path, help="a submission config; its detector's keys are used")
+    add("--config", metavar="CONF", type=Path, help="a submission config (Python, run): its detector's keys")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default auto)")
     add("--only", metavar="SUFFIX", help="only files with this suffix, such as mp4, of a folder")
     add("--verbose", action="store_true", help="all that decides on the crops, before the work")

@@ -37,7 +37,7 @@ def read_command(
         epilog=f"{usage}\n{keys}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("config", type=Path, help="config file, a Python file of key = value")
+    parser.add_argument("config", type=Path, help="config file of key = value; Python, and run")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
     if has_picture:
         parser.add_argument(
