@@ -8,8 +8,9 @@
 Writes `filename,label` (label: probability of being fake), and beside it `<stem>.errors.csv`
 (`filename,reason`) for what could not be judged and got 0.5; where the weights state the limits for it, also
 verdicts.csv: likely real, can't tell or likely fake, and why (`<stem>.verdicts.csv` beside another name than
-submission.csv). --report adds a page for people, --contact-sheet a picture of it, --faces-csv a row for each
-face. Results are kept in `.<stem>.scored.csv` until all are there; --resume goes on from what an
+submission.csv). With faces=all each person of a clip is judged, the highest score counts, and persons.csv has
+a row each. --report adds a page for people, --contact-sheet a picture of it, --faces-csv a row for each face.
+Results are kept in `.<stem>.scored.csv` until all are there; --resume goes on from what an
 interrupted run left of them, with the files that are new, changed or not reached yet.
 
 Exit codes: 0 done; 1 no file could be judged, or the disk failed; 2 usage, config or weights; 130 Ctrl-C.
@@ -137,9 +138,11 @@ def score_files(args: argparse.Namespace, config: SubmissionConfig, asked: Asked
 
 def plan_of(config: SubmissionConfig) -> str:
     """What is judged of a clip, in words."""
+    shared = ", shared by its people" if config.faces == "all" else ""
     if config.frames == "spread":
-        return f"up to {config.face_limit} faces of a clip, spread over all of it"
-    return f"up to {config.face_limit} faces of a clip, from its start, one frame of {config.frame_stride}"
+        return f"up to {config.face_limit} faces of a clip{shared}, spread over all of it"
+    start = f"from its start, one frame of {config.frame_stride}"
+    return f"up to {config.face_limit} faces of a clip{shared}, {start}"
 
 
 def say_weights(config: SubmissionConfig, ensemble: Ensemble, detector_precision: str) -> str:
@@ -253,12 +256,15 @@ def finish(
     """
     from utils.scoring.record import rows_in
     from utils.scoring.submission import answer, beside, table, write_submission
-    from utils.scoring.verdict import verdict_on
+    from utils.scoring.verdict import verdict_on, verdicts_on_persons
 
     is_less = interrupted and rows_in(output) > len(rows)  # an earlier run got further: what it wrote stays
     output = beside(output, "interrupted") if is_less else output
     verdicts = None if limits is None else {name: verdict_on(result, limits) for name, result in rows}
-    write_submission(output, rows, verdicts)
+    persons = None
+    if any(result.persons for _, result in rows):
+        persons = {name: verdicts_on_persons(result, limits) for name, result in rows}
+    write_submission(output, rows, verdicts, persons)
     failed = sum(bool(result.reason) for _, result in rows)
     print(f"{output}: {len(rows)} file(s), {failed} of them not judged ({beside(output, 'errors')})")
     for line in [] if is_less else outputs.write(rows, verdicts, limits):

@@ -10,6 +10,7 @@
     python evaluate.py dev --val output/lists/dfdc-data.csv --elsewhere output/lists/utk.csv \\
         --faces output/faces --clips ../shared/reals/clips both=a.safetensors:.6,b.safetensors:.4
     python evaluate.py faces-csv out/submission.faces.csv --weights wsdan-xception=1 --combine logits
+    python evaluate.py people                         # the largest face, or every person of a clip
     python evaluate.py verdicts                       # how often each word is said of reals and of fakes
 
 --output NAME also writes NAME.md, NAME.json and, of the first four commands, NAME.html, a page with plots;
@@ -24,7 +25,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = ("scores", "faces", "clips", "matrix", "dev", "faces-csv", "verdicts")  # modules command_<name>.py
+# modules command_<name>.py
+COMMANDS = ("scores", "faces", "clips", "matrix", "dev", "faces-csv", "people", "verdicts")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -137,7 +137,7 @@ class StandIn(nn.Module):
 
 def trusted_detector(config: SubmissionConfig) -> SubmissionConfig:
     """The bundled config, its trained MobileNet set up as `config` has its own detector."""
-    keys = ("detect_size", "precision", "track", "score_threshold", "runtime")
+    keys = ("detect_size", "precision", "track", "score_threshold", "runtime", "faces")
     return bundled(*(f"{key}={getattr(config, key)}" for key in keys))
 
 

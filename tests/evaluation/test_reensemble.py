@@ -1,6 +1,7 @@
 """Scores made anew from a table of faces."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,15 @@ def test_the_ensemble_as_it_was_gives_the_submission_again(tables, capsys):
     assert evaluate(tables / "faces.csv", "--like", tables / "submission.csv", "--scores", new) == 0
     assert new.read_bytes() == (tables / "submission.csv").read_bytes()
     assert "| a.mp4 | 25 |" in capsys.readouterr().out
+
+
+def test_of_several_people_each_is_scored_and_the_highest_counts():
+    rows = face_rows(TABLE["a.mp4"])
+    persons = [replace(row, person=1 + k % 2) for k, row in enumerate(rows)]
+    parts = [[row.probability for row in persons[start::2]] for start in (0, 1)]
+    assert Rule().score(persons) == pytest.approx(max(map(np.mean, parts)))
+    assert Rule(first=3).score(persons) == pytest.approx(max(np.mean(part[:3]) for part in parts))
+    assert Rule().score(rows) == pytest.approx(np.mean(parts[0] + parts[1]))
 
 
 def test_other_weights_and_means(tables):

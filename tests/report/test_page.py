@@ -9,13 +9,14 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 import pytest
-from reports import ABOUT, LIMITS, judged_files, kept_result, lost_file
+from reports import ABOUT, LIMITS, judged_files, kept_result, lost_file, shown_face
 
 from utils.report.outputs import SHOWN
 from utils.report.page import MANY, write_page
 from utils.report.sheet import write_sheet
 from utils.report.words import Answer, duration, readable, sentence
-from utils.scoring.aggregate import Evidence, Result
+from utils.scoring.aggregate import Evidence, Person, Result
+from utils.scoring.details import Details
 from utils.scoring.verdict import verdict_on
 
 THREE = replace(ABOUT, networks=["xception", "wsdan-xception", "wsdan-efficientnet-b3"])
@@ -91,6 +92,24 @@ def test_what_stands_behind_an_answer_is_said(page, tmp_path):
     unsure = Result(tmp_path / "a.mp4", 0.56, 25, evidence=Evidence(0.33, 0.21, 0.94, 60.0))
     said = sentence(Answer("a.mp4", unsure, verdict_on(unsure, LIMITS)), LIMITS)
     assert said == "0.56; its 25 faces disagree: 0.21 to 0.94; of 200 real faces 1 in 14 scores as high"
+
+
+def test_several_people_have_a_row_and_a_line_each(tmp_path, picture):
+    result = kept_result(tmp_path, 4, count=6)
+    people = [Person(k, p, 3, 0.0, 10.0, result.evidence) for k, p in ((1, 0.1), (2, 0.9))]
+    for place, face in enumerate(result.detail.faces):
+        result.detail.faces[place] = replace(face, person=1 + place % 2)
+    result = replace(result, probability=0.9, faces=3, people=2, persons=tuple(people))
+    details = Details(tmp_path / "o.csv", "f" * 16)
+    details.append("a.mp4", result, 1.0, [shown_face(picture, place, 0) for place in (0, 3)])
+    answer = Answer("a.mp4", result, verdict_on(result, LIMITS))
+    write_page(tmp_path / "p.html", [answer], LIMITS, details, replace(ABOUT, faces="all"))
+    page = (tmp_path / "p.html").read_text()
+    text = " ".join(Reader(page).text.split())
+    assert "2 people judged, the higher counts" in text and "2, who counts" in text and "of person 2" in text
+    assert page.count("<polyline") == 4 and page.count('class=" other"') + page.count("shown other") == 3
+    assert "person 1, " in text and "person 2, " in text and "Only the largest face" not in text
+    assert write_sheet(tmp_path / "r.png", [answer], LIMITS, details, 2) == 1
 
 
 def test_without_limits_no_verdict_and_without_kept_faces_it_is_said(tmp_path):

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from utils.scoring.aggregate import Detail, FaceScores, Result, clock, people_in
+from utils.scoring.calibrated import ScoreCalibration
 
 
-def scores_of(probabilities, seconds=(), people=()):
-    scores = FaceScores(Path("a.mp4"), duration=60.0, expected=len(probabilities))
+def scores_of(probabilities, seconds=(), people=(), persons=()):
+    scores = FaceScores(Path("a.mp4"), duration=60.0, expected=len(probabilities), people=list(people))
     for place, probability in enumerate(probabilities):
-        scores.note(*(values[place] if place < len(values) else None for values in (seconds, people)))
+        at, whose = (values[place] if place < len(values) else None for values in (seconds, persons))
+        scores.note(at, 60.0 + place, whose)
         scores.add(probability, [probability, 1 - probability], np.zeros((2, 2, 3), np.uint8))
     return scores
 
@@ -51,6 +53,32 @@ def test_a_second_person_is_remarked_on():
     assert scores_of([0.2] * 3, people=[2, 2, 1]).result("").remark.startswith("2 people")
     assert scores_of([0.2] * 3, people=[1, 1, 2]).result("").remark == ""
     assert scores_of([0.2]).result("").remark == ""
+
+
+def test_of_several_people_the_highest_score_counts():
+    result = scores_of(
+        [0.2, 0.8, 0.4, 0.6, 0.9], [0.0, 1.0, 2.0, 3.0, 4.0], [2] * 4, [1, 2, 1, 2, 2]
+    ).result("not finite")
+    assert [(person.number, person.faces) for person in result.persons] == [(1, 2), (2, 3)]
+    assert [person.probability for person in result.persons] == pytest.approx([0.3, 2.3 / 3])
+    assert result.probability == result.persons[1].probability and result.faces == 3
+    assert (result.first, result.last) == (1.0, 4.0) and result.evidence == result.persons[1].evidence
+    assert result.evidence.lowest == 0.6 and result.evidence.eyes == 63 and len(result.by_network) == 5
+    assert result.remark == "2 people judged, the higher counts"
+    alone = result.of(result.persons[0])
+    assert (alone.probability, alone.faces, alone.last) == (pytest.approx(0.3), 2, 2.0)
+    assert not alone.persons and not alone.remark
+    calibrated = ScoreCalibration(2.0, 0.5).result(result)
+    assert calibrated.probability == max(person.probability for person in calibrated.persons)
+
+
+def test_people_who_are_not_judged_are_said_to_be_there():
+    result = scores_of([0.2] * 3, people=[3, 3, 3], persons=[1, 2, 1]).result("")
+    assert "2 people judged" in result.remark and "3 people seen" in result.remark
+    assert "3 people seen" in scores_of([0.2] * 3, people=[3] * 3, persons=[1] * 3).result("").remark
+    assert scores_of([0.2] * 3, people=[1] * 3, persons=[1] * 3).result("").remark == ""
+    broken = scores_of([0.2, np.nan], persons=[1, 2]).result("not finite")
+    assert (broken.probability, broken.faces, broken.persons) == (0.5, 2, ())
 
 
 def test_times_are_as_on_a_clock():

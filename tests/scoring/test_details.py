@@ -1,6 +1,7 @@
 """Faces that are kept as a run goes on, and the table of them."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from reports import kept_result
@@ -70,11 +71,13 @@ def test_a_new_start_keeps_nothing_of_the_run_before(tmp_path, clips):
 
 def test_the_table_reads_back_to_the_last_bit(tmp_path, clips):
     names, results = clips
+    results[0].detail.faces[1] = replace(results[0].detail.faces[1], person=2)
     details = write_all(tmp_path / "o.csv", names, results)
     order = ["b.mp4", "unknown.mp4", "a,\n\udcff.mp4"]
     assert write_faces(tmp_path / "f.csv", order, details, ["xception", "xception"]) == 5
     columns, faces = read_faces(tmp_path / "f.csv")
     assert columns == ["xception", "xception-2"] and list(faces) == [order[0], order[2]]
+    assert [face.person for face in faces[order[2]]] == [None, 2, None]
     for name, rows in faces.items():
         assert rows == details.of(name).faces
     text = (tmp_path / "f.csv").read_text(encoding="utf-8", errors="surrogateescape")

@@ -3,16 +3,18 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from utils.core.errors import ConfigError
 from utils.faces.video import UNREADABLE
 from utils.scoring import submission
-from utils.scoring.aggregate import Evidence, Result
+from utils.scoring.aggregate import Evidence, Person, Result
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.record import Record, fingerprint
 from utils.scoring.submission import name_files, table, write_submission
+from utils.scoring.verdict import limits_from, verdicts_on_persons
 
 
 def test_the_record_survives_a_torn_line_and_a_changed_video(tmp_path):
@@ -86,6 +88,42 @@ def test_a_record_keeps_how_far_a_clip_was_judged(tmp_path):
     Record(tmp_path / "o.csv", "f" * 16).append("a.mp4", result)
     [recalled] = Record(tmp_path / "o.csv", "f" * 16).recall({path: "a.mp4"}).values()
     assert recalled == result and recalled.judged == result.judged and recalled.remark
+
+
+def two_people(path):
+    """What came of a clip of a real person and a fake one."""
+    persons = tuple(
+        Person(number, score, 12, 0.5, last, Evidence(0.1, 0.0, 0.9, 60.5))
+        for number, score, last in ((1, 0.125, None), (2, 0.75, 9.5))
+    )
+    return Result(path, 0.75, 12, first=0.5, last=9.5, duration=10.0, people=2, persons=persons,
+                  evidence=persons[1].evidence)  # fmt: skip
+
+
+def test_a_record_keeps_its_persons(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_text("x")
+    Record(tmp_path / "o.csv", "f" * 16).append("a.mp4", two_people(path))
+    [recalled] = Record(tmp_path / "o.csv", "f" * 16).recall({path: "a.mp4"}).values()
+    assert recalled == two_people(path) and recalled.persons == two_people(path).persons
+    record = tmp_path / ".o.scored.csv"
+    record.write_text(record.read_text().replace("[[1,", "[[[1,"))
+    with pytest.raises(ConfigError, match="a.mp4"):
+        Record(tmp_path / "o.csv", "f" * 16).recall({path: "a.mp4"})
+
+
+def test_the_table_of_persons_has_a_row_each(tmp_path):
+    result, alone = two_people(tmp_path / "a.mp4"), Result(tmp_path / "b.mp4", 0.5, 0, "no face")
+    limits = limits_from(np.linspace(0, 0.6, 200), np.linspace(0.05, 1, 200), "reals", "fakes")
+    verdicts = {"a.mp4": verdicts_on_persons(result, limits), "b.mp4": []}
+    write_submission(tmp_path / "o.csv", [("a.mp4", result), ("b.mp4", alone)], of_persons=verdicts)
+    table = pd.read_csv(tmp_path / "o.persons.csv")
+    assert table["filename"].tolist() == ["a.mp4"] * 2 and table["person"].tolist() == [1, 2]
+    assert table["probability"].tolist() == [0.125, 0.75] and table["faces"].tolist() == [12, 12]
+    assert table["verdict"].tolist() == ["can't tell", "likely fake"] and table["eyes"].tolist() == [60.5] * 2
+    assert np.isnan(table["last"][0]) and table["last"][1] == 9.5
+    write_submission(tmp_path / "submission.csv", [("b.mp4", alone)], of_persons=verdicts)
+    assert (tmp_path / "persons.csv").is_file() and not (tmp_path / "verdicts.csv").exists()
 
 
 def test_the_fingerprint_holds_what_auto_became(monkeypatch):

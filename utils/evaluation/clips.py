@@ -27,11 +27,13 @@ from utils.data.label_files import METADATA_FILE, read_label_files
 from utils.evaluation.clip_tables import clip_figures
 from utils.evaluation.sample_clips import REAL_CLIPS, frame_rate, package_file, write_video
 from utils.faces.frames import SpreadFrames, StrideFrames
+from utils.faces.people import PeopleDetector
 from utils.faces.prefetch import Frames
-from utils.faces.stream import Clip, Detector, face_stream
+from utils.faces.stream import Clip, Detector, FoundFace, face_stream
 from utils.faces.video import FrameReader, find_media
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import NOT_FINITE, Ensemble
+from utils.scoring.people import faces_to_judge
 from utils.scoring.scorer import frames_of
 
 LABELS = "labels.csv"
@@ -127,13 +129,20 @@ def check_readable(clips: Iterable[LabelledClip]) -> None:
 def face_scores(frames: Frames, detector: Detector, ensemble: Ensemble, limit: int) -> np.ndarray:
     """p(fake) (N,) of the largest face of each frame that has one, N at most `limit`.
 
-    Raises as `clip_faces`, and WeightsError where a probability isn't finite.
+    Of a `PeopleDetector`'s faces, those of the person with the highest mean. Raises MediaError where no frame
+    can be read, and WeightsError where a probability isn't finite.
     """
-    crops = clip_faces(frames, detector, limit)
+    found = found_faces(frames, detector, limit)
+    if isinstance(detector, PeopleDetector) and found:
+        chosen = faces_to_judge(found, limit)
+        found, persons = [one.found for one in chosen], np.array([one.person for one in chosen])
+    else:
+        persons = np.ones(len(found))
+    crops = [one.crop[..., ::-1] for one in found]  # BGR -> RGB
     scores = ensemble.predict(np.stack(crops)) if crops else np.zeros(0)
     if not np.isfinite(scores).all():
         raise WeightsError(NOT_FINITE)
-    return scores
+    return max((scores[persons == person] for person in set(persons)), key=np.mean, default=scores)
 
 
 def clip_faces(frames: Frames, detector: Detector, limit: int) -> list[np.ndarray]:
@@ -141,14 +150,19 @@ def clip_faces(frames: Frames, detector: Detector, limit: int) -> list[np.ndarra
 
     frames: (number, frame) pairs, as of a `FrameReader`. MediaError where none can be read.
     """
-    crops = []
+    return [found.crop[..., ::-1] for found in found_faces(frames, detector, limit)]  # BGR -> RGB
+
+
+def found_faces(frames: Frames, detector: Detector, limit: int) -> list[FoundFace]:
+    """The faces that a detector finds in `limit` of the frames that have one; MediaError as `clip_faces`."""
+    faces = []
     with closing(face_stream([Clip(frames)], detector, limit)) as stream:
         for step in stream:
-            crops += [found.crop[..., ::-1] for _, found in step.faces]  # BGR -> RGB
+            faces += [found for _, found in step.faces]
             for clip in step.ended:
                 if clip.failure is not None:
                     raise MediaError(clip.failure)
-    return crops
+    return faces
 
 
 class VariantFrames:

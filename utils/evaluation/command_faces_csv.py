@@ -8,8 +8,9 @@ from pathlib import Path
 from utils.evaluation.command_options import add_output, positive
 
 TEXT = """Scores anew from the faces that best-submission.py --faces-csv kept, without a network: other
-weights of the networks, fewer faces, a trimmed mean or a median. --scores writes them as a submission, which
-`evaluate.py scores` judges; of files without a face, and for the order, it takes --like."""
+weights of the networks, fewer faces, a trimmed mean or a median. Of several people (faces=all) each is
+scored, and the highest counts. --scores writes them as a submission, which `evaluate.py scores` judges; of
+files without a face, and for the order, it takes --like."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

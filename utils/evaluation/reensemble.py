@@ -22,8 +22,9 @@ class Rule:
     """How a file's score comes of its faces.
 
     weights: of the networks' columns, as they stand, which sum to 1, and combine: "probabilities" or
-    "logits", what their mean is of; None, None = the ensemble's column. first: only so many faces, the first
-    ones; spread: so many, evenly over all; None = all. mean: one of MEANS; trim: share left out on each side.
+    "logits", what their mean is of; None, None = the ensemble's column. first: only so many faces of each
+    person, the first ones; spread: so many, evenly over all; None = all. mean: one of MEANS; trim: share left
+    out on each side.
     """
 
     weights: tuple[float, ...] | None = None
@@ -34,7 +35,12 @@ class Rule:
     trim: float = 0.1
 
     def score(self, faces: Sequence[FaceRow]) -> float:
-        """The probability that a file is fake, of its faces (at least one)."""
+        """The probability that a file is fake, of its faces (at least one): of several people the highest."""
+        persons = {face.person for face in faces}
+        return max(self.person_score([face for face in faces if face.person == one]) for one in persons)
+
+    def person_score(self, faces: Sequence[FaceRow]) -> float:
+        """The probability that one person is fake, of her faces, or of faces that are nobody's."""
         faces = self.chosen(sorted(faces, key=lambda face: face.place[0]))
         if self.weights is None:
             probabilities = np.array([face.probability for face in faces])
@@ -113,7 +119,7 @@ class Scores:
 def scored_again(faces: dict[str, list[FaceRow]], rule: Rule, like: Path | None) -> Scores:
     """All files of a table by a rule. like: the submission it came with, for the order and for files without
     faces. Raises DataError where that lacks a file."""
-    before = {name: float(np.mean([face.probability for face in rows])) for name, rows in faces.items()}
+    before = {name: Rule().score(rows) for name, rows in faces.items()}
     others = {} if like is None else read_scores(like)
     missing = [name for name in faces if name not in others]
     if like is not None and missing:

@@ -155,21 +155,32 @@ class FaceDetector:
     @torch.inference_mode()
     def _detect_batch(self, frames: list[np.ndarray]) -> list[Face | None]:
         """`detect` for frames of one size, in one forward pass."""
-        height, width = frames[0].shape[:2]
-        seen = self._seen_size(height, width)
-        if seen != (height, width):
+        outputs, size = self._outputs(frames), frames[0].shape[:2]
+        if self.is_fixed:
+            return self._chosen(*outputs, size)[: len(frames)]
+        return [largest_face(*found) for found in self._candidates_in(outputs, size, len(frames))]
+
+    def _outputs(self, frames: list[np.ndarray]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the network gives of frames of one size: boxes, scores, landmarks, and their anchors."""
+        size = frames[0].shape[:2]
+        seen = self._seen_size(*size)
+        if seen != size:
             frames = [cv2.resize(frame, seen[::-1], interpolation=cv2.INTER_AREA) for frame in frames]
         with autocast(self.device, self.precision):
             loc, conf, landms = self.net(self._images(frames))
-        priors = anchors(*seen, self.device)
-        if self.is_fixed:
-            return self._chosen(loc, conf, landms, priors, (height, width))[: len(frames)]
-        frame_of, scores, boxes, landmarks = self._candidates(loc, conf, landms, priors)
+        return loc, conf, landms, anchors(*seen, self.device)
+
+    def _candidates_in(
+        self, outputs: tuple[Tensor, ...], size: tuple[int, int], count: int
+    ) -> list[tuple[np.ndarray, ...]]:
+        """Scores, boxes and landmarks of all candidates in each of `count` frames of (height, width)."""
+        frame_of, scores, boxes, landmarks = self._candidates(*outputs)
+        height, width = size
         boxes = boxes * np.array([width, height, width, height], dtype=np.float32)
         landmarks = landmarks * np.array([width, height], dtype=np.float32)
         return [
-            largest_face(scores[frame_of == index], boxes[frame_of == index], landmarks[frame_of == index])
-            for index in range(len(frames))
+            tuple(values[frame_of == index] for values in (scores, boxes, landmarks))
+            for index in range(count)
         ]
 
     def _images(self, frames: list[np.ndarray]) -> Tensor:
@@ -272,17 +283,24 @@ def box_areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def count_people(boxes: np.ndarray) -> int:
-    """How many faces the boxes (N, 4) are of; one whose centre lies in a larger one is of the same face."""
-    people = 0
-    while len(boxes):
-        best = int(np.argmax(box_areas(boxes)))
-        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+def distinct(boxes: np.ndarray) -> list[int]:
+    """One of the boxes (N, 4) for each face that they are of, the largest, the largest face first.
+
+    A box whose centre lies in a larger one is of the same face.
+    """
+    chosen, left = [], np.arange(len(boxes))
+    while len(left):
+        best = left[np.argmax(box_areas(boxes[left]))]
+        centres = (boxes[left, :2] + boxes[left, 2:]) / 2
         inside = ((centres >= boxes[best, :2]) & (centres <= boxes[best, 2:])).all(axis=1)
-        inside[best] = True
-        boxes = boxes[~inside]
-        people += 1
-    return people
+        left = left[~inside & (left != best)]
+        chosen.append(int(best))
+    return chosen
+
+
+def count_people(boxes: np.ndarray) -> int:
+    """How many faces the boxes (N, 4) are of."""
+    return len(distinct(boxes))
 
 
 def build_detector(

@@ -63,9 +63,10 @@ class Clip:
     """One video or image on its way.
 
     frames: a `FrameReader`, or any (number, frame) pairs in the order they are to be searched; see
-    `utils.faces.frames` for what else it may know. source: what the caller knows it by. limit: of its faces,
-    where it isn't the stream's. looked_at: frames searched so far; found: faces with a crop. failure: why
-    nothing could be read; warning: what is missing of it. Both are final once the clip has ended.
+    `utils.faces.frames` for what else it may know. source: what the caller knows it by. limit: of its frames
+    with faces, where it isn't the stream's. looked_at: frames searched so far; found: those with a face that
+    could be aligned. failure: why nothing could be read; warning: what is missing of it. Both are final once
+    the clip has ended.
     """
 
     frames: Frames

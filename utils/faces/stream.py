@@ -22,16 +22,17 @@ import numpy as np
 
 from utils.faces.align import align_face
 from utils.faces.detector import Face, FaceDetector
+from utils.faces.people import PeopleDetector
 from utils.faces.prefetch import Clip, Limits, Prefetch, limits_for
 from utils.faces.tracker import FaceTracker, Track
 from utils.faces.upright import UprightDetector
 
-Detector = FaceDetector | FaceTracker | UprightDetector
+Detector = FaceDetector | FaceTracker | UprightDetector | PeopleDetector
 
 
 @dataclass(frozen=True, eq=False)
 class FoundFace:
-    """The largest face of a frame.
+    """The largest face of a frame, or, of a `PeopleDetector`, one of its faces.
 
     index: the frame's number; crop: (320, 320, 3) uint8 BGR, aligned; seconds: when the frame is seen, None =
     unknown.
@@ -48,8 +49,8 @@ class Step:
     """What one batch of frames brought.
 
     begun: clips of which this step or one to come is the first, in their order. searched: the clip of each
-    frame. faces: in the order of their frames for each clip. ended: clips that no more is to come of. missed:
-    clip and number of each frame without a face.
+    frame. faces: in the order of their frames for each clip, of one frame the largest first. ended: clips
+    that no more is to come of. missed: clip and number of each frame without a face.
     """
 
     begun: list[Clip]
@@ -85,12 +86,14 @@ def _find(batch: list[tuple[Clip, int, np.ndarray]], detector: Detector) -> list
     tracks = [_track(clip, index) for clip, index, _ in batch]
     faces = detector.detect([frame for _, _, frame in batch], tracks)
     found = []
-    for (clip, index, frame), face in zip(batch, faces, strict=True):
+    for (clip, index, frame), some in zip(batch, faces, strict=True):
         clip.looked_at += 1
-        crop = None if face is None else align_face(frame, face.landmarks)
-        if crop is not None:
-            clip.found += 1
-            found.append((clip, FoundFace(index, face, crop, seconds_of(clip, index))))
+        before = len(found)
+        for face in some if isinstance(some, list) else [some]:
+            crop = None if face is None else align_face(frame, face.landmarks)
+            if crop is not None:
+                found.append((clip, FoundFace(index, face, crop, seconds_of(clip, index))))
+        clip.found += len(found) > before
     return found
 
 

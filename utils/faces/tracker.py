@@ -69,6 +69,7 @@ class Track:
     looked_before: int = LOOK_EVERY  # frames
     missed: int = 0  # frames in a row, up to the last one, without a face
     raster: np.ndarray | None = None  # of the frame before
+    boxes: list[np.ndarray] = field(default_factory=list)  # of all faces of the last frame that had any
     orientation: Orientation = field(default_factory=Orientation)
 
     def anew(self) -> Track:

@@ -51,15 +51,21 @@ class UprightDetector:
         tracks: one for each video, its frames in order; None = each frame is a picture of its own.
         """
         tracks = [Track() for _ in frames] if tracks is None else tracks
-        turns = [
-            self._turn_of(frame, track.orientation) for frame, track in zip(frames, tracks, strict=True)
-        ]
-        turned = [_turned(frame, turn) for frame, turn in zip(frames, turns, strict=True)]
+        turns, turned = self.turned(frames, tracks)
         found = []
         for face, frame, turn in zip(self.detector.detect(turned, tracks), frames, turns, strict=True):
             is_upright = face is not None and tilt(face.landmarks) < ON_ITS_HEAD
             found.append(turned_back(face, turn, *frame.shape[:2]) if is_upright else None)
         return found
+
+    def turned(
+        self, frames: Sequence[np.ndarray], tracks: Sequence[Track]
+    ) -> tuple[list[int], list[np.ndarray]]:
+        """By how many quarters each frame is to be turned, and the frames turned so."""
+        turns = [
+            self._turn_of(frame, track.orientation) for frame, track in zip(frames, tracks, strict=True)
+        ]
+        return turns, [_turned(frame, turn) for frame, turn in zip(frames, turns, strict=True)]
 
     def _turn_of(self, frame: np.ndarray, video: Orientation) -> int:
         """How a frame is to be turned: as its video, where that is known, else as its own face tells.

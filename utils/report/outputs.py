@@ -148,7 +148,7 @@ class Outputs:
             machine=", ".join(filter(None, (self.machine, versions))),
             seconds=time.monotonic() - self.began, networks=self.networks, weights=weights_of(self.config),
             calibration=Path(self.config.calibration or "").name,
-            settings=[(key, str(value)) for key, value in settings.items()],
+            faces=self.config.faces, settings=[(key, str(value)) for key, value in settings.items()],
         )  # fmt: skip
 
 

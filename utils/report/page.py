@@ -19,9 +19,9 @@ import numpy as np
 from utils.core.files import write_whole
 from utils.report.overlays import activation_colours, activation_scale, attention_colours, placed, png_link
 from utils.report.words import STYLES, Answer, duration, rates, readable, sentence
-from utils.scoring.aggregate import clock
+from utils.scoring.aggregate import Result, clock
 from utils.scoring.details import Details, FaceRow, Kept, network_columns
-from utils.scoring.verdict import Limits
+from utils.scoring.verdict import Limits, verdicts_on_persons
 
 TEMPLATES = Path(__file__).with_name("templates")
 CHART_HEIGHT = 140  # pixels
@@ -34,7 +34,7 @@ class About:
 
     weights: {"file", "network", "share", "date", "sha256"} of each network, and of the detector;
     settings: (key, value) as text; seconds: of work on all files. networks: kinds, in the ensemble's order.
-    calibration: the file of clips' calibration, "" = none.
+    calibration: the file of clips' calibration, "" = none. faces: of which people, as in the config.
     """
 
     made: str
@@ -45,6 +45,7 @@ class About:
     weights: Sequence[Mapping[str, str]]
     settings: Sequence[tuple[str, str]]
     calibration: str = ""
+    faces: str = "largest"
 
 
 def write_page(
@@ -87,6 +88,7 @@ def video_of(
         "probability": None if result.reason else result.probability,
         "spread": result.evidence.spread if result.evidence else 0.0,
         "said": sentence(file, limits), "rates": rates(result, limits),
+        "persons": persons_of(result, limits) if len(result.persons) > 1 else [],
         "judged": result.judged, "remark": result.remark, "warning": result.warning, "kept": kept is not None,
         "took": kept.took if kept else None,
         "looked_at": kept.looked_at if kept else 0, "missed": len(kept.missed) if kept else 0,
@@ -105,20 +107,43 @@ def chart_of(kept: Kept, length: float | None) -> dict[str, Any] | None:
     at = [face.seconds if is_timed else number for number, (_, face) in enumerate(faces)]
     across = [round(100 * min(place / end, 1), 2) if end else 50.0 for place in at]
     shown = {shown["place"] for shown in kept.shown}
-    by_network = np.array([face.by_network for _, face in faces])
     missed = [at for at in kept.missed if is_timed and end and at is not None]
     return {
         "points": [
             (x, down(face.probability), face, place in shown)
             for x, (place, face) in zip(across, faces, strict=True)
         ],
-        "lines": [
-            " ".join(f"{x},{round(100 * (1 - p), 1)}" for x, p in zip(across, column, strict=True))
-            for column in by_network.T
-        ],
+        "lines": lines_of([face for _, face in faces], across),
         "missed": [round(100 * min(at / end, 1), 2) for at in missed],
         "ends": (clock(0), clock(end)) if is_timed else ("first face", "last face"),
     }  # fmt: skip
+
+
+def persons_of(result: Result, limits: Limits | None) -> list[dict[str, Any]]:
+    """What is said of each person of a file alone."""
+    rows = []
+    for person, verdict in zip(result.persons, verdicts_on_persons(result, limits), strict=True):
+        alone = Answer("", result.of(person), verdict)
+        rows.append({
+            "number": person.number, "word": alone.word, "style": STYLES[alone.word],
+            "probability": person.probability, "judged": alone.result.judged,
+            "said": sentence(alone, limits), "counts": person.probability == result.probability,
+        })  # fmt: skip
+    return rows
+
+
+def lines_of(faces: Sequence[FaceRow], across: Sequence[float]) -> list[tuple[int, str]]:
+    """A line a network and person: the network's place, and points x, y in percent. across: of each face."""
+    lines = []
+    for network in range(len(faces[0].by_network)):
+        for person in dict.fromkeys(face.person for face in faces):
+            points = [
+                f"{x},{round(100 * (1 - face.by_network[network]), 1)}"
+                for x, face in zip(across, faces, strict=True)
+                if face.person == person
+            ]
+            lines.append((network, " ".join(points)))
+    return lines
 
 
 def down(probability: float) -> float:
@@ -129,9 +154,10 @@ def down(probability: float) -> float:
 def faces_of(kept: Kept, columns: Sequence[str]) -> list[dict[str, Any]]:
     """The faces that are shown, with what each network looked at; the scale of activations is the video's."""
     scale, half = activation_scale(kept.shown), (len(kept.shown) + 1) // 2
+    is_shared = len({face.person for face in kept.faces}) > 1
     return [
         {
-            "caption": caption(kept.faces[shown["place"]], number < half),
+            "caption": caption(kept.faces[shown["place"]], number < half, is_shared),
             "each": list(zip(columns, kept.faces[shown["place"]].by_network, strict=True)),
             "picture": f"data:image/jpeg;base64,{shown['picture']}",
             "region": box_of(shown["region"]),
@@ -144,10 +170,12 @@ def faces_of(kept: Kept, columns: Sequence[str]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def caption(face: FaceRow, is_high: bool) -> str:
+def caption(face: FaceRow, is_high: bool, is_shared: bool) -> str:
     frame, seconds = face.place[:2]
     when = "" if seconds is None else f" at {clock(seconds)}"
-    return f"{face.probability:.2f}{when}, frame {frame:.0f}: one of the {'highest' if is_high else 'lowest'}"
+    whose = f"person {face.person}, " if is_shared else ""
+    extreme = "highest" if is_high else "lowest"
+    return f"{whose}{face.probability:.2f}{when}, frame {frame:.0f}: one of the {extreme}"
 
 
 def shown_view(view: Mapping[str, Any], column: str, scale: float) -> dict[str, Any]:

@@ -93,11 +93,14 @@ def draw_faces(tile: Image.Image, kept: Kept | None) -> None:
     """The faces with the highest and the lowest probability, and beside each what the networks looked at."""
     if kept is None or not kept.shown:
         return
+    persons = {face.person for face in kept.faces}
     draw, x, scale = ImageDraw.Draw(tile), EDGE, activation_scale(kept.shown)
     font = ImageFont.load_default(13)
     for shown in [kept.shown[0], *kept.shown[1:][-1:]]:
         face = kept.faces[shown["place"]]
-        draw.text((x, TOP + SIDE + 2), f"{face.probability:.2f}, frame {face.place[0]}", MINOR, font=font)
+        whose = "" if face.person is None or len(persons) < 2 else f"person {face.person}, "
+        said = f"{whose}{face.probability:.2f}, frame {face.place[0]}"
+        draw.text((x, TOP + SIDE + 2), said, MINOR, font=font)
         for picture in pictures_of(shown, scale):
             tile.paste(Image.fromarray(picture), (x, TOP))
             x += SIDE + GAP

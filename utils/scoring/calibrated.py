@@ -54,7 +54,11 @@ class ScoreCalibration:
         """A result with its probability calibrated; one that wasn't judged stays undecided."""
         if result.reason:
             return result
-        return replace(result, probability=float(self.of(np.array(result.probability))))
+        persons = tuple(
+            replace(person, probability=float(self.of(np.array(person.probability))))
+            for person in result.persons
+        )
+        return replace(result, probability=float(self.of(np.array(result.probability))), persons=persons)
 
 
 def calibration_of(config: SubmissionConfig) -> ScoreCalibration | None:

@@ -11,6 +11,7 @@ from utils.faces.config import FaceConfig
 from utils.weights.networks import NETWORK_NAMES
 
 FRAME_CHOICES = ("stride", "spread")
+FACE_CHOICES = ("largest", "all")
 COMBINATIONS = ("probabilities", "logits")
 
 
@@ -20,6 +21,8 @@ class SubmissionConfig(FaceConfig):
 
     frames: "stride", as published: frames n-1, 2n-1, ... (frame_stride n) are judged, until face_limit faces
     are found, so a long clip's start; "spread": as many frames over all of the clip, at the same cost.
+    faces: "largest", as published: of each frame the largest face is judged; "all": of each person seen in
+    enough frames a share of face_limit, and the highest of their scores is the clip's.
     flip: mean of the probabilities of a face and of its mirror image, at twice the time. attention_crop: of
     WS-DAN members, mean of the logits of the raw forward and of its attention crop, at twice their time, as
     published validation has it. Published scoring has neither.
@@ -34,6 +37,7 @@ class SubmissionConfig(FaceConfig):
     frames: str = "stride"
     frame_stride: int = 10
     face_limit: int = 25
+    faces: str = "largest"
     flip: bool = False
     attention_crop: bool = False
     combine: str = "probabilities"
@@ -44,6 +48,7 @@ class SubmissionConfig(FaceConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self, "frames", FRAME_CHOICES)
+        check_choice(self, "faces", FACE_CHOICES)
         check_range(self, "frame_stride face_limit time_budget_s", 1)
         check_choice(self, "combine", COMBINATIONS)
         for network, _, weight in self.ensemble:

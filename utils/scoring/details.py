@@ -3,8 +3,9 @@
     filename,frame,seconds,x1,y1,x2,y2,eyes,person,<one column a network>,ensemble
 
 frame: its number in the clip (with frames=spread that of its time, at the clip's mean rate); seconds: when it
-is seen; x1 to y2: the box, pixels of the frame; eyes: pixels between them; person: empty, since of each
-frame the largest face is judged; then each network's probability of fake, and the ensemble's.
+is seen; x1 to y2: the box, pixels of the frame; eyes: pixels between them; person: whose face it is, from 1
+on, with faces=all, else empty, since of each frame the largest face is judged; then each network's
+probability of fake, and the ensemble's.
 
 Until all is scored, the faces lie in a hidden file beside the output, a line of JSON a video, so that a run
 which goes on with --resume has those of the videos before.
@@ -35,11 +36,13 @@ ENSEMBLE = "ensemble"
 
 @dataclass(frozen=True)
 class FaceRow:
-    """One face: place as of PLACE (seconds None = unknown), each network's probability, the ensemble's."""
+    """One face: place as of PLACE (seconds None = unknown), each network's probability, the ensemble's, and
+    whose it is, None = people weren't told apart."""
 
     place: tuple[float | None, ...]
     by_network: tuple[float, ...]
     probability: float
+    person: int | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -97,7 +100,7 @@ class Details:
         """Keep the `Detail` of a result. Raises UserError where the disk fails."""
         detail, networks = result.detail, [] if result.by_network is None else result.by_network.tolist()
         scored = zip(detail.faces, networks, detail.probabilities, strict=True)
-        faces = [(place_of(face), *rest) for face, *rest in scored]
+        faces = [(place_of(face), *rest, face.person) for face, *rest in scored]
         entry = {
             "filename": name, "state": state_of(result.path), "fingerprint": self.fingerprint, "took": took,
             "looked_at": detail.looked_at, "missed": detail.missed, "faces": faces, "shown": list(shown),
@@ -117,7 +120,7 @@ class Details:
         with open(self.path, "rb") as file:
             file.seek(self._places[name])
             entry = json.loads(file.readline())
-        faces = [FaceRow(tuple(place), tuple(each), mean) for place, each, mean in entry["faces"]]
+        faces = [FaceRow(tuple(place), tuple(each), *rest) for place, each, *rest in entry["faces"]]
         return Kept(faces, entry["took"], entry["looked_at"], entry["missed"], entry["shown"])
 
     def remove(self) -> None:
@@ -150,7 +153,8 @@ def write_faces(path: Path, names: Iterable[str], details: Details, networks: Se
         kept = details.of(name)
         for face in kept.faces if kept else ():
             place = ["" if value is None else value for value in face.place]
-            rows.append((cell(name), *place, "", *face.by_network, face.probability))
+            person = "" if face.person is None else face.person
+            rows.append((cell(name), *place, person, *face.by_network, face.probability))
     try:
         write_whole(path, csv_lines(rows))
     except OSError as error:
@@ -174,10 +178,11 @@ def read_faces(path: Path) -> tuple[list[str], dict[str, list[FaceRow]]]:
     for number, row in enumerate(rows, 2):
         try:
             place = tuple(float(value) if value else None for value in row[1 : len(COLUMNS) - 1])
+            person = int(row[len(COLUMNS) - 1]) if row[len(COLUMNS) - 1] else None
             *by_network, mean = map(float, row[len(COLUMNS) :])
             if len(row) != len(header) or not all(0 <= value <= 1 for value in (*by_network, mean)):
                 raise ValueError
         except ValueError:
             raise DataError(f"{path}: line {number} is no face with probabilities in 0..1") from None
-        faces.setdefault(name_in(row[0]), []).append(FaceRow(place, tuple(by_network), mean))
+        faces.setdefault(name_in(row[0]), []).append(FaceRow(place, tuple(by_network), mean, person))
     return header[len(COLUMNS) : -1], faces

@@ -17,15 +17,17 @@ from utils.core.device import AUTO, pick_precision
 from utils.core.errors import ConfigError, UserError, WeightsError
 from utils.core.files import csv_lines
 from utils.faces.video import UNREADABLE
-from utils.scoring.aggregate import Evidence, Result
+from utils.scoring.aggregate import Evidence, Person, Result
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.submission import ENCODING, GO_ON, beside
 
-NEW_KEYS = {"combine": "probabilities", "frames": "stride", "turn": False, "calibration": None}
+NEW_KEYS = {"combine": "probabilities", "frames": "stride", "turn": False, "calibration": None,
+            "faces": "largest"}  # fmt: skip
 ANEW = "start anew with --force, or name another --output"
 RECORD_COLUMNS = ("filename", "probability", "faces", "reason", "warning", "size", "modified", "fingerprint")
 EVIDENCE_COLUMNS = ("spread", "lowest", "highest", "eyes")  # behind them; records of before have none
 EXTENT_COLUMNS = ("first", "last", "duration", "people")  # behind those
+PERSONS_COLUMN = ("persons",)  # JSON, behind those
 FINGERPRINT = RECORD_COLUMNS.index("fingerprint")
 
 
@@ -121,9 +123,12 @@ class Record:
             evidence = tuple(f"{value:.6f}" for value in astuple(result.evidence))
         times = result.first, result.last, result.duration
         extent = ["" if value is None else f"{value:.3f}" for value in times]
-        rows = [(*known, *state_of(result.path), self.fingerprint, *evidence, *extent, result.people)]
+        persons = json.dumps([astuple(person) for person in result.persons])
+        rows = [
+            (*known, *state_of(result.path), self.fingerprint, *evidence, *extent, result.people, persons)
+        ]
         if self._mode == "w" or not self.path.exists() or not self.path.stat().st_size:
-            rows.insert(0, RECORD_COLUMNS + EVIDENCE_COLUMNS + EXTENT_COLUMNS)
+            rows.insert(0, RECORD_COLUMNS + EVIDENCE_COLUMNS + EXTENT_COLUMNS + PERSONS_COLUMN)
         try:
             # Opened anew each time: closed is written, whatever ends the process.
             with open(self.path, self._mode, newline="", **ENCODING) as file:
@@ -149,6 +154,7 @@ class Record:
             header, rows = [], []
         forms = [RECORD_COLUMNS, RECORD_COLUMNS + EVIDENCE_COLUMNS]
         forms.append(forms[-1] + EXTENT_COLUMNS)
+        forms.append(forms[-1] + PERSONS_COLUMN)
         if whole and tuple(header) not in forms:
             raise ConfigError(f"{self.path} is not a file that --resume can read; {ANEW}")
         rows = [row for row in rows if len(row) in map(len, forms)]
@@ -181,13 +187,22 @@ def record_path(output: Path) -> Path:
 
 def _result(path: Path, row: Sequence[str]) -> Result:
     """The result that a row of a record holds; ValueError for no numbers. Shorter rows know less."""
-    row = [*row, *[""] * len(EVIDENCE_COLUMNS + EXTENT_COLUMNS)]
+    row = [*row, *[""] * len(EVIDENCE_COLUMNS + EXTENT_COLUMNS + PERSONS_COLUMN)]
     evidence, extent = row[len(RECORD_COLUMNS) :][:4], row[len(RECORD_COLUMNS) + 4 :][:4]
     first, last, duration = (float(text) if text else None for text in extent[:3])
     return Result(
         path, _probability(row[1]), int(row[2]), row[3], row[4], first, last, duration, int(extent[3] or 0),
+        _persons(row[len(RECORD_COLUMNS) + 8]),
         evidence=Evidence(*map(float, evidence)) if any(evidence) else None,
     )  # fmt: skip
+
+
+def _persons(text: str) -> tuple[Person, ...]:
+    """Those that a record's last column holds; ValueError for anything else."""
+    try:
+        return tuple(Person(*values, Evidence(*evidence)) for *values, evidence in json.loads(text or "[]"))
+    except TypeError:
+        raise ValueError from None
 
 
 def _probability(text: str) -> float:

@@ -25,8 +25,8 @@ from utils.core.errors import UserError, WeightsError
 from utils.core.names import shown
 from utils.core.shortage import reserve_memory
 from utils.faces.config import PACKAGE_WEIGHTS
-from utils.faces.detector import Face
 from utils.faces.frames import SpreadFrames, StrideFrames
+from utils.faces.people import PeopleDetector
 from utils.faces.stream import Clip, Detector, FoundFace, Step, face_stream, limits_for, seconds_of
 from utils.faces.upright import detector_of
 from utils.faces.video import FrameReader, find_media
@@ -35,6 +35,7 @@ from utils.scoring.budget import Budget, budget_of
 from utils.scoring.calibrated import ScoreCalibration, calibration_of
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import NOT_FINITE, Ensemble, build_ensemble
+from utils.scoring.people import by_frame, eye_distance, faces_to_judge
 from utils.scoring.submission import name_files
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ BUNDLED = ROOT / "submission-conf" / "bundled.py"
 class _Batches:
     """Faces of clips that come side by side, scored in batches that run across clips in the clips' order.
 
-    So what is in a batch depends on the clips alone, not on which of them was decoded first.
+    So what is in a batch depends on the clips alone, not on which of them was decoded first. limit: of a
+    clip's faces, which wait until it has ended so that its people can be told apart; None: each is scored.
     """
 
     def __init__(
@@ -56,8 +58,11 @@ class _Batches:
         size: int,
         calibration: ScoreCalibration | None = None,
         keep: int | None = None,
+        limit: int | None = None,
     ):
         self.ensemble, self.size, self.calibration, self.keep = ensemble, size, calibration, keep
+        self.limit = limit
+        self.found: dict[Clip, list[FoundFace]] = {}  # with a limit: of those that haven't ended
         self.clips: dict[Clip, FaceScores] = {}  # whose result is still to come, in their order
         self.crops: dict[Clip, list[np.ndarray]] = {}  # of those that have to wait for their turn
         self.faces: deque[tuple[FaceScores, np.ndarray]] = deque()  # whose turn it is
@@ -68,12 +73,16 @@ class _Batches:
             detail = None if self.keep is None else Detail(self.keep)
             self.clips[clip], self.crops[clip] = FaceScores(clip.source, detail=detail), []
         for clip, found in step.faces:
-            self.crops[clip].append(found.crop[:, :, ::-1])  # BGR -> RGB
-            self.clips[clip].note(found.seconds, found.face.people)
-            self.clips[clip].eyes.append(eye_distance(found.face))
+            if self.limit is not None:
+                self.found.setdefault(clip, []).append(found)
+                continue
+            self._give(clip, found)
+            if found.face.people is not None:
+                self.clips[clip].people.append(found.face.people)
         if self.keep is not None:
             note_frames(step, self.clips)
         for clip in step.ended:
+            self._choose(clip)
             end(self.clips[clip], clip)
         for clip in list(self.crops):
             self.faces.extend((self.clips[clip], crop) for crop in self.crops[clip])
@@ -84,6 +93,21 @@ class _Batches:
         while len(self.faces) >= self.size:
             self._score()
         yield from self._complete()
+
+    def _give(self, clip: Clip, found: FoundFace, person: int | None = None) -> None:
+        """A face of a clip, to be scored when it is its turn."""
+        self.crops[clip].append(found.crop[:, :, ::-1])  # BGR -> RGB
+        scores = self.clips[clip]
+        scores.note(found.seconds, eye_distance(found.face), person)
+        if scores.detail is not None:
+            scores.detail.faces.append(seen_face(clip, found, person))
+
+    def _choose(self, clip: Clip) -> None:
+        """Of a clip that has ended, the faces to be scored, if people are told apart."""
+        found = self.found.pop(clip, [])
+        self.clips[clip].people += [len(faces) for faces in by_frame(found)]
+        for chosen in faces_to_judge(found, clip.limit or self.limit) if found else ():
+            self._give(clip, chosen.found, chosen.person)
 
     def rest(self) -> Iterator[Result]:
         """Score what is left, a last batch that need not be whole."""
@@ -124,8 +148,9 @@ def score_media(
 ) -> Iterator[Result]:
     """Score videos and images, in their order; each result comes as soon as its faces are scored.
 
-    Faces go through the networks in batches of `config.batch_size` that run across videos. A video's score
-    is the mean over its faces; one that can't be judged gets 0.5 and a reason, and never an exception.
+    detector: with faces="all" a `PeopleDetector`, as `build` gives it. Faces go through the networks in
+    batches of `config.batch_size` that run across videos. A video's score is the mean over its faces, or the
+    highest of its people's; one that can't be judged gets 0.5 and a reason, and never an exception.
     progress: told after each batch of frames how many files are done, the part of one included. keep: the
     results have a `Detail`, with the crops of so many faces either way; None = none of it. budget: of time,
     begun by the caller; None = one that begins now if the config sets it.
@@ -137,7 +162,8 @@ def score_media(
     if budget is not None:  # how many faces there is time for is told as a clip is begun: not long before
         limits = replace(limits, clips=min(limits.clips, 2 * limits.decoders))
     clips = (clip_of(path, config, limits.threads, budget) for path in files)
-    batches, done = _Batches(ensemble, config.batch_size, calibration_of(config), keep), 0
+    limit = config.face_limit if config.faces == "all" else None
+    batches, done = _Batches(ensemble, config.batch_size, calibration_of(config), keep, limit), 0
     with closing(face_stream(clips, detector, config.face_limit, limits)) as stream:
         for step in stream:
             for result in batches.take(step):
@@ -166,31 +192,24 @@ def frames_of(
     return StrideFrames(reader)
 
 
-def eye_distance(face: Face) -> float:
-    """Pixels between the eyes, in the frame."""
-    return float(np.linalg.norm(face.landmarks[0] - face.landmarks[1]))
-
-
 def note_frames(step: Step, clips: Mapping[Clip, FaceScores]) -> None:
-    """Note in which frames of a step faces are, and when those without one are seen."""
-    for clip, found in step.faces:
-        clips[clip].detail.faces.append(seen_face(clip, found))
+    """Note how many frames a step searched, and when those without a face are seen."""
     for clip in step.searched:
         clips[clip].detail.looked_at += 1
     for clip, index in step.missed:
         clips[clip].detail.missed.append(seconds_of(clip, index))
 
 
-def seen_face(clip: Clip, found: FoundFace) -> SeenFace:
+def seen_face(clip: Clip, found: FoundFace, person: int | None = None) -> SeenFace:
     """Where a face of a clip is seen."""
     box = tuple(float(edge) for edge in found.face.box)
     number = clip.frames.number_of(found.index)
-    return SeenFace(number, found.seconds, box, eye_distance(found.face))
+    return SeenFace(number, found.seconds, box, eye_distance(found.face), person)
 
 
 def end(scores: FaceScores, clip: Clip) -> None:
     """Note what is known of a clip now that no more faces of it are to come."""
-    scores.expected = clip.found
+    scores.expected = len(scores.eyes)
     scores.duration = clip.frames.duration if clip.found else None
     scores.warning = clip.warning or ""
     if clip.failure is not None:
@@ -216,9 +235,9 @@ def score(
     label (probability in [0, 1] of being fake, 0.5 if it couldn't be judged), faces (how many were
     scored), reason (why it couldn't be judged, else ""), path, first, last (seconds at which the first and
     the last of the faces are seen), duration (of the clip; NaN = unknown), people (seen at once; the one with
-    the largest face is judged). A truncated video, judged on what decodes, one of several people, and a
-    budget of time too short for all faces give a Python warning. Raises UserError: nothing to
-    judge, config or weights of no use.
+    the largest face is judged, or with faces="all" each, of whom the highest counts). A truncated video,
+    judged on what decodes, one of several people, and a budget of time too short for all faces give a Python
+    warning. Raises UserError: nothing to judge, config or weights of no use.
     """
     import pandas as pd  # here: best-submission.py needs none, and it takes half a second to import
 
@@ -274,4 +293,7 @@ def build(config: SubmissionConfig, device: str = "auto") -> tuple[Detector, Ens
     check_files(config)
     reserve_memory()
     where = pick_device(device)
-    return detector_of(config, where), build_ensemble(config, where)
+    detector = detector_of(config, where)
+    if config.faces == "all":
+        detector = PeopleDetector(detector)
+    return detector, build_ensemble(config, where)

@@ -3,6 +3,7 @@
 submission.csv          filename,label                 one row a file, 6 decimals
 submission.errors.csv   filename,reason                what could not be judged and therefore got 0.5
 verdicts.csv            what is to be made of each     where the weights state limits for it
+persons.csv             a row a person                 where the people of a clip are told apart
 
 A name that a spreadsheet would take for a formula, =1+1.mp4, stands as ./=1+1.mp4 in the tables for people;
 in submission.csv names stay as they are, since what reads it compares them.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from utils.scoring.verdict import Verdict
 
 VERDICT_COLUMNS = ("filename", "probability", "verdict", "faces", "spread", "why")
+PERSON_COLUMNS = ("filename", "person", *VERDICT_COLUMNS[1:], "eyes", "first", "last")
 GO_ON = "put that right, then go on from what was scored with --resume"
 # File names need not be valid UTF-8; this writes them as the bytes they are.
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
@@ -108,7 +110,8 @@ def check_submission_path(output: Path, sample: Path | None = None) -> None:
     if output.suffix.lower() != ".csv":
         raise ConfigError(f"--output {output}: the name must end in .csv")
     try:
-        for path in (output, beside(output, "errors"), verdicts_path(output)):
+        for path in (output, beside(output, "errors"), table_path(output, "verdicts"),
+                     table_path(output, "persons")):  # fmt: skip
             if sample is not None and path.exists() and path.samefile(sample):
                 raise ConfigError(f"--output {output}: {path} is the sample, which would be overwritten")
             if path.is_dir():
@@ -140,24 +143,32 @@ def beside(output: Path, kind: str) -> Path:
     return output.with_name(f"{output.stem}.{kind}.csv")
 
 
-def verdicts_path(output: Path) -> Path:
-    """`out/submission.csv` -> `out/verdicts.csv`; of another name -> `out/<name>.verdicts.csv`."""
-    return output.with_name("verdicts.csv") if output.stem == "submission" else beside(output, "verdicts")
+def table_path(output: Path, kind: str) -> Path:
+    """`out/submission.csv`, "verdicts" -> `out/verdicts.csv`; of another name `out/<name>.verdicts.csv`."""
+    return output.with_name(f"{kind}.csv") if output.stem == "submission" else beside(output, kind)
 
 
 def write_submission(
-    output: Path, rows: Iterable[tuple[str, Result]], verdicts: Mapping[str, Verdict] | None = None
+    output: Path,
+    rows: Iterable[tuple[str, Result]],
+    verdicts: Mapping[str, Verdict] | None = None,
+    of_persons: Mapping[str, Sequence[Verdict]] | None = None,
 ) -> None:
     """Write (name, result) rows to `output` and its `.errors.csv`, each aside first, then moved into place.
 
-    verdicts: of each name, for `verdicts.csv`; None = no such table. Raises UserError where the disk fails.
+    verdicts: of each name, for `verdicts.csv`; of_persons: of each name's persons, for `persons.csv`; None =
+    no such table. Raises UserError where the disk fails.
     """
     rows = list(rows)
     labels = [(name, f"{result.probability:.6f}") for name, result in rows]
     errors = [(cell(name), result.reason) for name, result in rows if result.reason]
     tables = [(beside(output, "errors"), ("filename", "reason"), errors)]
     if verdicts is not None:
-        tables.append((verdicts_path(output), VERDICT_COLUMNS, [judged(*row, verdicts) for row in rows]))
+        table = [judged(*row, verdicts[row[0]]) for row in rows]
+        tables.append((table_path(output, "verdicts"), VERDICT_COLUMNS, table))
+    if of_persons is not None:
+        table = [line for row in rows for line in persons_of(*row, of_persons[row[0]])]
+        tables.append((table_path(output, "persons"), PERSON_COLUMNS, table))
     for path, columns, table in (*tables, (output, ("filename", "label"), labels)):
         try:
             write_whole(path, csv_lines([columns, *table]))
@@ -165,11 +176,19 @@ def write_submission(
             raise UserError(f"{path} can't be written ({error.strerror}); {GO_ON}") from None
 
 
-def judged(name: str, result: Result, verdicts: Mapping[str, Verdict]) -> tuple:
+def judged(name: str, result: Result, verdict: Verdict) -> tuple:
     """A row of `verdicts.csv`; the spread is empty where nothing is known of the faces."""
-    verdict, evidence = verdicts[name], result.evidence
+    evidence = result.evidence
     spread = "" if evidence is None else f"{evidence.spread:.4f}"
     return cell(name), f"{result.probability:.6f}", verdict.word, result.faces, spread, verdict.why
+
+
+def persons_of(name: str, result: Result, verdicts: Sequence[Verdict]) -> Iterator[tuple]:
+    """The rows of `persons.csv` of one file."""
+    for person, verdict in zip(result.persons, verdicts, strict=True):
+        row = judged(name, result.of(person), verdict)
+        seen = ("" if seconds is None else f"{seconds:.3f}" for seconds in (person.first, person.last))
+        yield row[0], person.number, *row[1:], f"{person.evidence.eyes:.1f}", *seen
 
 
 def table(

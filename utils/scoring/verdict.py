@@ -150,6 +150,11 @@ def verdict_on(result: Result, limits: Limits | None) -> Verdict:
     return Verdict(OPEN, f"between the limits {limits.real_at:.2f} and {limits.fake_at:.2f}; {high}")
 
 
+def verdicts_on_persons(result: Result, limits: Limits | None) -> list[Verdict]:
+    """The verdict on each of a result's persons alone."""
+    return [verdict_on(result.of(person), limits) for person in result.persons]
+
+
 def doubts_of(result: Result) -> list[str]:
     """Why a score should not be relied on, whatever it is."""
     doubts, evidence = [], result.evidence
