@@ -66,6 +66,20 @@ class TestHostile:
         with pytest.raises(MediaError, match=f"{MOST_PIXELS // 10**6} million"):
             read(tmp_path / "bomb.png")
 
+    @pytest.mark.parametrize("change", [lambda old: [old ^ 0x20], lambda old: [old, old], lambda old: [255]])
+    def test_a_png_with_any_byte_changed_is_whole_or_refused(self, tmp_path, change):
+        path = tmp_path / "a.png"
+        Image.fromarray(picture(3)[:, :, ::-1]).save(path)
+        data, whole = path.read_bytes(), read(path)[0][0]
+        refused = 0
+        for at in range(len(data)):
+            path.write_bytes(data[:at] + bytes(change(data[at])) + data[at + 1 :])
+            try:
+                assert np.array_equal(read(path)[0][0], whole)
+            except MediaError:
+                refused += 1
+        assert refused > 0.8 * len(data)
+
     def test_a_picture_file_that_is_too_large_is_not_read(self, tmp_path):
         with open(tmp_path / "a.jpg", "wb") as file:
             file.write(b"\xff\xd8\xff")

@@ -20,7 +20,7 @@ def size_of(data: bytes) -> tuple[int, int] | None:
 def is_damaged(data: bytes) -> bool:
     """Whether the sum of a part that the picture depends on is wrong; decoders don't all look.
 
-    What is cut short the decoder finds out; in an animation the first picture counts.
+    Of an animation the first picture counts: one that is cut short within a later one isn't damaged.
     """
     return any(part is None for part in _critical(data))
 
@@ -41,7 +41,9 @@ def _critical(data: bytes) -> Iterator[bytes | None]:
     at, view = len(SIGN), memoryview(data)
     while at + FRAME <= len(data):
         end = at + FRAME + int.from_bytes(view[at : at + 4], "big")
-        if end > len(data):
+        if end > len(data):  # cut short, or its length is wrong
+            if data[at + 4 : at + 8] != b"fdAT":
+                yield None
             return
         if data[at + 4 : at + 5].isupper():
             stated = int.from_bytes(view[end - 4 : end], "big")
