@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from models.xception import SeparableConv2d
 from utils.core.errors import ConfigError
 from utils.core.shortage import is_short
+from utils.weights.onnx_cache import kept_model, name_of
 
 # Batch norms, shapes and constants are stable in it, and every release since 1.12 (2022) reads it.
 OPSET = 17
@@ -30,13 +31,16 @@ class OnnxNet(nn.Module):
 
     net: takes images (B, C, H, W) and returns a tensor or a tuple of them; example: images of the size that
     it is for, (1, C, H, W); the number of images may differ later, their size only where `sizes_vary`. CPU,
-    float32, as many threads as torch has. ConfigError if onnx or onnxruntime isn't installed.
+    float32, as many threads as torch has. The model is kept (`utils.weights.onnx_cache`). ConfigError if
+    onnxruntime isn't installed, or onnx, where the model must be written.
     """
 
     def __init__(self, net: nn.Module, example: Tensor, sizes_vary: bool = False) -> None:
         super().__init__()
-        model, self.is_tuple = exported(net, example, sizes_vary)
-        self.session = opened(model)
+        needed("onnxruntime")
+        name = name_of(net.eval(), OPSET, tuple(example.shape), sizes_vary)
+        self.session = opened(kept_model(name, lambda: exported(net, example, sizes_vary)[0]))
+        self.is_tuple = len(self.session.get_outputs()) > 1
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Images (B, C, H, W) -> what `net` returns for them."""
