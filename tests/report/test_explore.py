@@ -1,5 +1,7 @@
 """A clip looked into: table, chart and pictures are of its faces, and of all networks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fill import fill
@@ -32,6 +34,16 @@ def test_the_table_has_a_row_a_face_and_a_column_a_network(explored):
     assert list(table["frame"]) == [9, 19]
     np.testing.assert_array_equal(table[list(NETWORKS)], explored.result.by_network)
     assert table["ensemble"].mean() == pytest.approx(explored.result.probability)
+
+
+def test_several_people_are_told_apart(explored):
+    """The same two faces as two people's."""
+    detail = explored.detail
+    faces = [replace(face, person=number) for number, face in enumerate(detail.faces, 1)]
+    both = replace(explored, result=replace(explored.result, detail=replace(detail, faces=faces)))
+    assert list(both.table()["person"]) == [1, 2] and list(explored.table()["person"]) == [1, 1]
+    assert both.chart().text.count("<polyline") == 4
+    assert both.faces().size == explored.faces().size and both.faces() != explored.faces()
 
 
 def test_the_extremes_are_those_of_the_table(explored):

@@ -17,7 +17,7 @@ from PIL import Image
 
 from utils.core.config import load_config
 from utils.report.maps import view_of
-from utils.report.panels import Svg, draw_chart, draw_faces, draw_views
+from utils.report.panels import PERSON, Svg, draw_chart, draw_faces, draw_views
 from utils.report.words import Answer, rates, sentence
 from utils.scoring.aggregate import Detail, Result
 from utils.scoring.config import SubmissionConfig
@@ -58,21 +58,21 @@ class Explored:
         return "\n".join(filter(None, lines))
 
     def table(self) -> pd.DataFrame:
-        """A row a face, in the order of time: PLACE, each network's probability of fake, the ensemble's.
+        """A row a face, in the order of time: PLACE, whose face it is (from 1 on; 1, too, where people aren't
+        told apart), each network's probability of fake, the ensemble's.
 
         Its index is the face's place. Probabilities are before `calibration`.
         """
         import pandas as pd
 
-        by_network = self.result.by_network if self.result.faces else np.empty((0, len(self.networks)))
-        rows = [
-            (*place_of(face), *each, mean)
-            for face, each, mean in zip(self.detail.faces, by_network, self.detail.probabilities, strict=True)
-        ]
-        columns = [*PLACE, *self.networks, ENSEMBLE]
-        types = dict.fromkeys(columns, float) | {"frame": int}  # of a table without rows, too
+        detail, by_network = self.detail, self.result.by_network
+        each = [] if by_network is None else by_network
+        scored = zip(detail.faces, each, detail.probabilities, strict=True)
+        rows = [(*place_of(face), face.person or 1, *of_each, mean) for face, of_each, mean in scored]
+        columns = [*PLACE, PERSON, *self.networks, ENSEMBLE]
+        types = dict.fromkeys(columns, float) | {"frame": int, PERSON: int}  # of a table without rows, too
         table = pd.DataFrame(rows, columns=columns).astype(types)
-        return table.rename_axis("place").sort_values("frame")
+        return table.rename_axis("place").sort_values(["frame", PERSON])
 
     def extremes(self, most: int = 1) -> list[int]:
         """Places of the faces that weighed most: at most so many of the highest, then of the lowest."""
@@ -84,9 +84,11 @@ class Explored:
         return draw_chart(self.table(), self.networks, None if self.config.calibration else self.limits)
 
     def faces(self) -> Image.Image:
-        """All faces in the order of time, as the networks get them, each with its probability."""
+        """All faces in the order of time, as the networks get them, each with its probability, and, of
+        several people, whose it is."""
         table = self.table()
-        return draw_faces([self.detail.crops[place] for place in table.index], table[ENSEMBLE])
+        persons = table[PERSON] if table[PERSON].nunique() > 1 else None
+        return draw_faces([self.detail.crops[place] for place in table.index], table[ENSEMBLE], persons)
 
     def maps(self, place: int) -> Image.Image:
         """One face, and where each network looked: Xception's class activation; WS-DAN's attention maps,

@@ -23,6 +23,7 @@ ACROSS = 9  # small pictures in a row
 INK, GROUND = (28, 29, 32), (255, 255, 255)
 WIDTH, HEIGHT, EDGE = 720, 220, 34  # pixels of the chart, and around it for words
 LINES = ("#0b5cad", "#b3123e", "#7a5b00")  # colours of networks
+PERSON = "person"  # the table's column
 Panel = tuple[str, np.ndarray]  # caption, (H, W, 3) uint8 RGB
 
 
@@ -36,12 +37,14 @@ class Svg:
         return self.text
 
 
-def draw_faces(crops: Sequence[np.ndarray], probabilities: Sequence[float]) -> Image.Image:
-    """Aligned faces (320, 320, 3) uint8 RGB in rows, each with its probability."""
-    panels = [
-        (f"{probability:.2f}", shrunk(crop, SMALL))
-        for crop, probability in zip(crops, probabilities, strict=True)
-    ]
+def draw_faces(
+    crops: Sequence[np.ndarray], probabilities: Sequence[float], persons: Sequence[int] | None = None
+) -> Image.Image:
+    """Aligned faces (320, 320, 3) uint8 RGB in rows, each with its probability, and whose it is."""
+    captions = [f"{probability:.2f}" for probability in probabilities]
+    if persons is not None:
+        captions = [f"{said}, person {person}" for said, person in zip(captions, persons, strict=True)]
+    panels = [(said, shrunk(crop, SMALL)) for said, crop in zip(captions, crops, strict=True)]
     rows = [panels[start : start + ACROSS] for start in range(0, len(panels), ACROSS)]
     return stacked([row_of(row) for row in rows])
 
@@ -117,23 +120,25 @@ def stacked(rows: Sequence[Image.Image]) -> Image.Image:
 
 
 def draw_chart(table: pd.DataFrame, networks: Sequence[str], limits: Limits | None) -> Svg:
-    """Each network's probability as a line and the ensemble's as dots, over seconds, or frames where their
-    times aren't known; the limits of the verdict as bands."""
+    """Each network's probability as a line, one a person, and the ensemble's as dots, over seconds, or frames
+    where their times aren't known; the limits of the verdict as bands."""
     axis = "frame" if table["seconds"].isna().any() else "seconds"
     times = table[axis].to_numpy(float)
     first, last = (times.min(), times.max()) if len(times) else (0.0, 0.0)
-    across = [EDGE + (WIDTH - 2 * EDGE) * ((time - first) / ((last - first) or 1)) for time in times]
+    across = EDGE + (WIDTH - 2 * EDGE) * (times - first) / ((last - first) or 1)
     parts = ground(limits)
     for place, anchor in ((first, "start"), (last, "end")):
         at = EDGE if anchor == "start" else WIDTH - EDGE
         parts.append(f'<text x="{at}" y="{HEIGHT - 8}" text-anchor="{anchor}">{place:g} {axis}</text>')
     for number, network in enumerate(networks):
         colour, left = LINES[number % len(LINES)], EDGE + 170 * number
-        points = " ".join(f"{x:.1f},{down(p):.1f}" for x, p in zip(across, table[network], strict=True))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
+        for _, one in table.assign(x=across).groupby(PERSON):
+            points = " ".join(f"{x:.1f},{down(p):.1f}" for x, p in zip(one["x"], one[network], strict=True))
+            parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
         parts.append(f'<text x="{left}" y="{HEIGHT + 12}" fill="{colour}">{escape(network)}</text>')
-    for place, x, probability in zip(table.index, across, table[ENSEMBLE], strict=True):
-        said = f"<title>place {place}: {probability:.3f}</title>"
+    dots = zip(table.index, table[PERSON], across, table[ENSEMBLE], strict=True)
+    for place, person, x, probability in dots:
+        said = f"<title>place {place}, person {person}: {probability:.3f}</title>"
         parts.append(f'<circle cx="{x:.1f}" cy="{down(probability):.1f}" r="4">{said}</circle>')
     parts.append(f'<text x="{EDGE + 170 * len(networks)}" y="{HEIGHT + 12}">dots: {ENSEMBLE}</text>')
     size = f'width="{WIDTH}" height="{HEIGHT + EDGE}" viewBox="0 0 {WIDTH} {HEIGHT + EDGE}"'
