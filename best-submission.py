@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from utils.core.console import LESS_AT_ONCE, FilesBar, parse_mixed, run
 from utils.core.names import shown
 from utils.core.shortage import memory_errors, shortage_line
+from utils.core.workers import add_options, place_for
 
 if TYPE_CHECKING:  # what is heavy is imported after the arguments are read, so that --help is quick
     from collections.abc import Iterator
@@ -35,9 +36,9 @@ if TYPE_CHECKING:  # what is heavy is imported after the arguments are read, so 
     from utils.scoring.aggregate import Result
     from utils.scoring.budget import Budget
     from utils.scoring.config import SubmissionConfig
-    from utils.scoring.ensemble import Ensemble
     from utils.scoring.record import Record
     from utils.scoring.verdict import Limits
+    from utils.scoring.work import About, Scored
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -56,6 +57,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--contact-sheet", type=Path, metavar="FILE.png", help="the same as a picture")
     add("--faces-csv", action="store_true", help="each face's scores, <stem>.faces.csv, beside the output")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: %(default)s)")
+    add_options(parser)
     add("--resume", action="store_true", help="go on from what an interrupted run wrote")
     add("--force", action="store_true", help="overwrite an output that holds other files' rows")
     add("--verbose", action="store_true", help="the whole config before the work")
@@ -95,14 +97,18 @@ def submit(args: argparse.Namespace) -> int:
 def score_files(args: argparse.Namespace, config: SubmissionConfig, asked: Asked, chosen: tuple) -> int:
     """Score what `choose_files` chose and write it; returns the exit code."""
     from utils.core.device import pick_device
+    from utils.core.errors import ConfigError
     from utils.report.outputs import Outputs
     from utils.scoring.budget import budget_of
     from utils.scoring.details import Details
     from utils.scoring.record import Record, fingerprint
-    from utils.scoring.scorer import BUNDLED, build, score_media
+    from utils.scoring.scorer import BUNDLED
     from utils.scoring.submission import check_nothing_lost
     from utils.scoring.verdict import limits_for
+    from utils.scoring.work import Scoring
 
+    if config.time_budget_s is not None and (args.workers or args.dask):
+        raise ConfigError("time_budget_s is kept by one process: leave out --workers and --dask")
     names, order, missing = chosen
     record = Record(args.output, fingerprint(config, pick_device(args.device)))
     if not args.resume and not args.force:
@@ -115,14 +121,12 @@ def score_files(args: argparse.Namespace, config: SubmissionConfig, asked: Asked
     if todo:
         print(f"scoring {len(todo)} file(s) by {args.config or BUNDLED.name}: {outputs.plan}")
         budget = budget_of(config, len(todo))
-        detector, ensemble = build(config, args.device)
-        outputs.start(ensemble, say_weights(config, ensemble, detector.precision))
-        bar, before = FilesBar(len(names), len(results)), len(results)
-        stream = score_media(
-            todo, detector, ensemble, config, lambda done: bar.show(before + done), asked.most(len(names)),
-            budget,
-        )  # fmt: skip
-        interrupted = judge(stream, names, results, record, outputs, bar, budget)
+        work = Scoring(config, args.device, asked.most(len(names)), asked.show, budget)
+        with place_for(args, work) as place:
+            outputs.machine = say_weights(place.ready(), config)
+            bar = FilesBar(len(names), len(results))
+            stream = place.run(todo, lambda part, frames: bar.show(len(results) + part))
+            interrupted = judge(stream, names, results, record, outputs, bar, budget)
         if interrupted and not results:
             raise KeyboardInterrupt
         if budget is not None:
@@ -145,21 +149,14 @@ def plan_of(config: SubmissionConfig) -> str:
     return f"up to {config.face_limit} faces of a clip{shared}, {start}"
 
 
-def say_weights(config: SubmissionConfig, ensemble: Ensemble, detector_precision: str) -> str:
-    """Say which weights judge, of when, and on what, which is returned, too.
-
-    A line more for one that is fed as the published are.
-    """
-    print("weights: " + ", ".join(f"{member.file} of {member.date}" for member in ensemble.members))
-    for member in ensemble.members:
-        if not member.states_preprocess and not member.is_published:
-            print(f"{member.file} doesn't say how its network sees a face: fed as the published weights are")
+def say_weights(about: About, config: SubmissionConfig) -> str:
+    """Say which weights judge, and on what, which is returned, too."""
+    for line in about.lines:
+        print(line)
     if config.calibration is not None:
         print(f"each clip's score calibrated by {config.calibration}")
-    machine = f"on {ensemble.device}, classifiers in {ensemble.precision} by {config.runtime}"
-    machine += f", detector in {detector_precision}"
-    print(machine)
-    return machine
+    print(about.machine)
+    return about.machine
 
 
 def choose_files(
@@ -197,7 +194,7 @@ def recall(record: Record, outputs: Outputs, names: dict[Path, str]) -> dict[Pat
 
 
 def judge(
-    stream: Iterator[Result],
+    stream: Iterator[Scored],
     names: dict[Path, str],
     results: dict[Path, Result],
     record: Record,
@@ -209,9 +206,10 @@ def judge(
     from utils.core.errors import UserError
 
     try:
-        for result in stream:
+        for scored in stream:
+            result = scored.result
             name = names[result.path]
-            results[result.path] = outputs.keep(name, result)
+            results[result.path] = outputs.keep(name, scored)
             record.append(name, result)
             if result.reason:
                 bar.say(f"{name}: not judged: {result.reason}")

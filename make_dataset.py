@@ -22,6 +22,7 @@ from utils.core.console import FilesBar, parse_mixed, rate_text, run
 from utils.core.errors import ConfigError, UserError
 from utils.core.files import try_folder
 from utils.core.names import shown
+from utils.core.workers import add_options, place_for
 
 if TYPE_CHECKING:
     from utils.data.failures import Extracted
@@ -59,10 +60,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     positive.__name__ = "number (1 or more)"  # what argparse says it is
-    workers = min(4, os.cpu_count() or 1)
+    writers = min(4, os.cpu_count() or 1)
     add = parser.add_argument
     add("--every", metavar="N", type=positive, default=1, help="frames N-1, 2N-1, ... (default 1: all)")
-    add("--workers", metavar="N", type=positive, default=workers, help=f"writing threads (default {workers})")
+    add_options(parser)
+    add("--writers", metavar="N", type=positive, default=writers, help=f"writing threads (default {writers})")
     add("--config", metavar="CONF", type=Path, help="a submission config (Python, run): its detector's keys")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default auto)")
     add("--only", metavar="SUFFIX", help="only files with this suffix, such as mp4, of a folder")
@@ -187,32 +189,27 @@ def extract_files(args: argparse.Namespace, config: SubmissionConfig, files: lis
         print(f"nothing to do: {complete} complete, {len(refused)} refused")
         return 0 if complete else 1
 
-    import cv2  # these take seconds, which a run that has nothing to do needn't wait for
+    from utils.data.work import Extraction  # takes seconds, which a run with nothing to do needn't wait for
 
-    from utils.core.device import pick_device
-    from utils.core.shortage import reserve_memory
-    from utils.data.extraction import Extractor
-    from utils.faces.upright import detector_of
-
-    reserve_memory()
-    detector = detector_of(config, pick_device(args.device))
-    cv2.setNumThreads(1)  # the pool of writers is the parallelism
-    weights, where = Path(config.detector_weights).name, f"{detector.device}, in {detector.precision}"
-    print(f"{config.detector} with {weights} on {where}; every {args.every}th frame", flush=True)
-    extractor = Extractor(detector, settings, args.workers, config.frames_at_once)
-    progress = ExtractionBar(len(jobs))
-    try:
-        extractor.run(jobs, progress)
-    except BaseException:  # Ctrl-C, the disk, memory: passed on, after what can be said of it here
-        progress.bar.close()
-        done = f"{extractor.done.videos + complete} of {len(files)}"
-        print(f"stopped: {done} are complete; the same command goes on from there", file=sys.stderr)
-        raise
+    work = Extraction(config, settings, args.device, args.writers)
+    done = Extracted()
+    with place_for(args, work) as place:
+        print(place.ready(), flush=True)
+        progress = ExtractionBar(len(jobs))
+        try:
+            for outcome in place.run(jobs, lambda part, frames: progress(done.at(part, frames))):
+                done.add(outcome)
+                progress(done)
+        except BaseException:  # Ctrl-C, the disk, memory: passed on, after what can be said of it here
+            progress.bar.close()
+            whole = f"{done.videos + complete} of {len(files)}"
+            print(f"stopped: {whole} are complete; the same command goes on from there", file=sys.stderr)
+            raise
     progress.bar.close()
-    extractor.done.failures[:0] = refused
-    note_failures(args, extractor.done, {job.path for job in jobs} | {path for path, _ in refused})
-    summarise(extractor.done, complete, time.monotonic() - progress.start)
-    return 0 if extractor.done.videos or complete else 1
+    done.failures[:0] = refused
+    note_failures(args, done, {job.path for job in jobs} | {path for path, _ in refused})
+    summarise(done, complete, time.monotonic() - progress.start)
+    return 0 if done.videos or complete else 1
 
 
 def main(argv: list[str] | None = None) -> int:

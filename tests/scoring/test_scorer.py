@@ -15,6 +15,7 @@ from small_config import write_config, write_weights
 
 from utils.core.config import load_config
 from utils.core.errors import UserError, WeightsError
+from utils.faces.prefetch import Limits
 from utils.faces.video import FrameReader
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.scorer import score, score_media
@@ -71,7 +72,11 @@ def test_what_is_known_of_each_face_is_kept_where_asked_for(tmp_path):
     assert nobody.detail.looked_at == len(nobody.detail.missed) == 5 and not nobody.detail.faces
 
 
-def test_scores_are_means_of_frames_9_19_and_batches_run_across_videos(tmp_path):
+@pytest.mark.parametrize(("across", "batches"), [(False, [4, 1, 3, 1]), (True, [4, 4, 1])])
+def test_scores_are_means_of_frames_9_19_and_batches_run_across_videos_on_a_gpu_alone(
+    tmp_path, monkeypatch, across, batches
+):
+    monkeypatch.setattr("utils.scoring.scorer.limits_for", lambda *_: Limits(across=across))
     files = [write_red_video(tmp_path / f"{n}.mp4", n) for n in (45, 5, 32, 10)]
     frames = [(9, 19, 29, 39), (4,), (9, 19, 29), (9,)]  # a clip below the stride gives its last frame
     ensemble = MeanRed()
@@ -79,7 +84,7 @@ def test_scores_are_means_of_frames_9_19_and_batches_run_across_videos(tmp_path)
     results = list(score_media(files, EveryFrame(), ensemble, config))
     assert [result.path for result in results] == files
     assert [result.faces for result in results] == [4, 1, 3, 1]
-    assert ensemble.batches == [4, 4, 1]
+    assert ensemble.batches == batches
     for result, indices in zip(results, frames, strict=True):
         assert result.probability == pytest.approx(np.mean(indices) * 5 / 255, abs=0.02)
         assert not result.reason and not result.warning

@@ -24,7 +24,7 @@ class TestInterruptions:
         """What was written stays, the line is clear, and the run can be taken up again."""
         for name in ("a.mp4", "b.mp4"):
             shutil.copy(clip, tmp_path / name)
-        arguments = [str(tmp_path), str(tmp_path / "out"), "--every", "18", "--workers", "1"]
+        arguments = [str(tmp_path), str(tmp_path / "out"), "--every", "18", "--writers", "1"]
         full = OSError(errno.ENOSPC, "No space left on device")
         name = {"crop": "write_crop_file", "table": "finish_folder"}[at]
         original = getattr(crops, name)

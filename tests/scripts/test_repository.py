@@ -91,7 +91,7 @@ def requirements(*names):
     return {re.split(r"[<>=!~\[; ]", line)[0].lower(): line for line in lines if line}
 
 
-ALL = ("requirements.txt", "requirements-dev.txt", "requirements-nodeps.txt", "requirements-mesh.txt")
+ALL = tuple(f"requirements{kind}.txt" for kind in ("", "-dev", "-nodeps", "-mesh", "-dask"))
 
 
 def test_what_is_imported_is_required():

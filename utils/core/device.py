@@ -70,6 +70,14 @@ def page_locked(array: np.ndarray) -> np.ndarray:
     return kept
 
 
+def one_of_several(name: str, number: int) -> str:
+    """The device for the worker of this number: "auto" on a machine with several GPUs is one of them."""
+    import torch
+
+    count = torch.cuda.device_count() if name == "auto" and torch.cuda.is_available() else 0
+    return f"cuda:{number % count}" if count > 1 else name
+
+
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:
     """The array as a tensor on `device`; to a GPU through pinned memory, without waiting for the copy."""
     import torch

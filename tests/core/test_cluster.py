@@ -1,0 +1,62 @@
+"""A work on a Dask cluster: local processes, one of which is killed."""
+
+import os
+import signal
+import sys
+
+import pytest
+from crew_work import Squares
+from scripts import ROOT
+
+from utils.core.cluster import Cluster
+from utils.core.errors import ConfigError, UserError
+
+ITEMS = [("slow", number) for number in range(12)] + [("crash", 0)]
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "helpers"))  # for the workers
+    return Squares(tmp_path)
+
+
+@pytest.fixture
+def dask(work):
+    """A cluster of two processes of two threads each."""
+    distributed = pytest.importorskip("distributed", reason="requirements-dask.txt isn't installed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, host="127.0.0.1"
+    ) as cluster:
+        yield cluster
+
+
+def test_kill_9_on_a_worker_of_dask_changes_nothing(work, dask):
+    got, told = [], []
+    with Cluster(work, dask.scheduler_address) as cluster:
+        assert cluster.ready() == "ready"
+        for outcome in cluster.run(ITEMS, lambda part, frames: told.append(frames)):
+            got.append(outcome)
+            if len(got) == 3:
+                os.kill(next(iter(dask.workers.values())).pid, signal.SIGKILL)
+    results = dict(got)
+    assert len(got) == len(results) == len(ITEMS)
+    assert "SIGSEGV" in results.pop(("crash", 0))
+    assert results == {item: item[1] ** 2 for item in ITEMS[:-1]}
+    starts = [work.starts(*item) for item in ITEMS[:-1]]
+    assert max(starts) <= 2 and sum(starts) <= len(starts) + 4  # at most what the killed one had in hand
+    assert told[-1] >= 3 * (len(ITEMS) - 5)
+
+
+def test_what_a_task_raises_is_raised_here(work, dask):
+    with Cluster(work, dask.scheduler_address) as cluster, pytest.raises(OSError, match="No space left"):
+        list(cluster.run([("raise", 1)]))
+
+
+def test_a_scheduler_that_does_not_answer_and_dask_that_is_not_there(work, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("utils.core.cluster.PATIENCE", 1)
+    with pytest.raises(UserError, match="tcp://127.0.0.1:9"):
+        Cluster(work, "tcp://127.0.0.1:9").__enter__()
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ConfigError, match="requirements-dask.txt"):
+        Cluster(work, "tcp://127.0.0.1:9").__enter__()

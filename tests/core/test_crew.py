@@ -1,0 +1,108 @@
+"""Worker processes: what a file that crashes, hangs or is cut off costs, and what it doesn't."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from crew_work import Squares
+from scripts import ROOT
+
+from utils.core import crew as crews
+from utils.core.crew import Crew
+from utils.core.errors import UserError
+from utils.core.workers import Here
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "helpers"))  # for the workers
+    return Squares(tmp_path)
+
+
+def outcomes(work, items, workers=2, **options):
+    with Crew(work, workers, **options) as crew:
+        return list(crew.run(items))
+
+
+def test_workers_do_what_one_process_does(work):
+    items = [("ok", number) for number in range(40)]
+    told = []
+    with Here(work) as here:
+        assert here.ready() == "ready"
+        expected = list(here.run(items, lambda part, frames: told.append(frames)))
+    assert told[-1] == 3 * len(items)
+    with Crew(work, 2) as crew:
+        assert crew.ready() == "ready"
+        assert sorted(crew.run(items, lambda part, frames: told.append(frames))) == expected
+    assert told[-1] == 3 * len(items)
+
+
+def test_a_crash_and_a_hang_cost_those_files_alone(work):
+    items = [("ok", number) for number in range(8)]
+    items[2:2] = [("crash", 1)]
+    items[5:5] = [("hang", 1), ("once", 1)]
+    got = dict(outcomes(work, items, timeout=1.0))
+    assert len(got) == len(items)
+    assert all(got["ok", number] == number**2 for number in range(8)) and got["once", 1] == 1
+    assert got["crash", 1].startswith(crews.GAVE_UP) and "SIGSEGV" in got["crash", 1]
+    assert got["hang", 1].startswith(crews.GAVE_UP) and "--video-timeout" in got["hang", 1]
+    assert work.starts("crash", 1) == work.starts("once", 1) == 2
+
+
+def test_nothing_heard_for_long_ends_a_hang_too(work, monkeypatch):
+    monkeypatch.setattr(crews, "PATIENCE", 1.0)
+    got = dict(outcomes(work, [("ok", 1), ("hang", 1), ("ok", 2)], workers=1))
+    assert "1 s" in got.pop(("hang", 1)) and got == {("ok", 1): 1, ("ok", 2): 4}
+
+
+def test_kill_9_in_mid_run_changes_nothing_and_nothing_finished_is_done_twice(work):
+    items, got = [("slow", number) for number in range(12)], []
+    with Crew(work, 2) as crew:
+        for outcome in crew.run(items):
+            got.append(outcome)
+            if len(got) in (2, 5):
+                os.kill(crew.members[len(got) % 2].process.pid, signal.SIGKILL)
+    assert sorted(got) == sorted((item, item[1] ** 2) for item in items)
+    starts = [work.starts(*item) for item in items]
+    assert max(starts) == 2 and sum(starts) <= len(items) + 2
+    assert len({item for item, _ in got}) == len(items)
+
+
+def test_what_a_worker_raises_is_raised_here(work):
+    with pytest.raises(OSError, match="No space left") as raised:
+        outcomes(work, [("ok", 1), ("raise", 1)])
+    assert raised.value.filename == "crops" and "in a worker" in raised.value.__notes__[0]
+
+
+def test_workers_that_never_begin_end_the_run(work):
+    (work.log / "broken").touch()
+    with pytest.raises(UserError, match="exit status 3"):
+        outcomes(work, [("ok", 1)])
+
+
+def test_workers_end_with_the_process_that_started_them(work):
+    code = (
+        "import os; from pathlib import Path; from crew_work import Squares; \n"
+        "from utils.core.crew import Crew\n"
+        f"crew = Crew(Squares(Path({str(work.log)!r})), 1); crew.start(); crew.ready()\n"
+        "crew.add(('hang', 1)); crew.poll(0.5); print(crew.members[0].process.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    path = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+        env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
+    pid = int(done.stdout)
+    for _ in range(300):
+        if not os.path.exists(f"/proc/{pid}/status"):
+            return
+        state = open(f"/proc/{pid}/status").read()
+        if "State:\tZ" in state:  # ended; nobody asks for its status
+            return
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("the worker outlived its parent")

@@ -1,0 +1,121 @@
+"""--workers of make_dataset.py and best-submission.py: a decoder that crashes costs its file alone."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from planted import plant
+from scripts import ROOT
+from submissions import rows
+
+SUBMISSION, DATASET = "best-submission.py", "make_dataset.py"
+
+
+def start(script, *arguments, env=None):
+    command = [sys.executable, str(ROOT / script), *map(str, arguments), "--device", "cpu"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env)
+
+
+def run(script, *arguments, env=None):
+    """(exit code, stdout, stderr)"""
+    process = start(script, *arguments, env=env)
+    out, err = process.communicate(timeout=900)
+    assert "Traceback" not in err, err
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def clips(tmp_path, clip, no_face_clip):
+    """Clips to read, one that crashes the planted decoder, and the environment in which it is planted."""
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4", "c.mp4", "crash.mp4"):
+        shutil.copy(clip, folder / name)
+    shutil.copy(no_face_clip, folder / "nobody.mp4")
+    return folder, plant(tmp_path / "planted")
+
+
+def files_in(folder):
+    """Name -> content of all below a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_scores_with_a_crash_are_those_without_the_file(clips, config, tmp_path, main):
+    folder, env = clips
+    output = tmp_path / "o.csv"
+    common = folder, "--config", config, "face_limit=2"
+    code, _, err = run(SUBMISSION, *common, "--output", output, "--workers", 1, env=env)
+    assert code == 0, err
+    errors = dict(rows(tmp_path / "o.errors.csv")[1:])
+    assert errors.keys() == {"crash.mp4", "nobody.mp4"} and "SIGSEGV" in errors["crash.mp4"]
+    (folder / "crash.mp4").unlink()
+    assert main(*common, "--output", tmp_path / "whole.csv")[0] == 0
+    scored = [row for row in rows(output) if row[0] != "crash.mp4"]
+    assert scored == rows(tmp_path / "whole.csv")
+
+
+@pytest.mark.slow
+def test_crops_with_a_crash_and_a_hang_are_those_without_these_files(clips, tmp_path):
+    folder, env = clips
+    shutil.copy(folder / "a.mp4", folder / "hang.mp4")
+    options = "--every", 20, "--workers", 2, "--video-timeout", 60
+    code, out, err = run(DATASET, folder, tmp_path / "crops", *options, env=env)
+    assert code == 0 and "4 done" in out and "2 failed" in out, out + err
+    failures = dict(rows(tmp_path / "crops" / "failures.csv")[1:])
+    assert "SIGSEGV" in failures["crash.mp4"] and "--video-timeout" in failures["hang.mp4"]
+    for name in ("crash.mp4", "hang.mp4"):
+        (folder / name).unlink()
+    # with as many threads: how many add up a sum shows in its last digits
+    assert run(DATASET, folder, tmp_path / "whole", *options)[0] == 0
+    (tmp_path / "crops" / "failures.csv").unlink()
+    (tmp_path / "whole" / "failures.csv").unlink()
+    assert files_in(tmp_path / "crops") == files_in(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", [DATASET, SUBMISSION])
+def test_kill_9_on_a_worker_in_mid_run_gives_the_undisturbed_result(clips, tmp_path, script, config):
+    folder, _ = clips
+    for number in range(6):
+        shutil.copy(folder / "a.mp4", folder / f"d{number}.mp4")
+    ends = {DATASET: ("crops", "--every", 2), SUBMISSION: ("o.csv", "--config", config)}
+    name, *options = ends[script]
+
+    def begin(where):
+        where.mkdir()
+        output = [where / name] if script == DATASET else ["--output", where / name]
+        return start(script, folder, *output, *options, "--workers", 2)
+
+    process, killed = begin(tmp_path / "killed"), 0
+    while process.poll() is None and not killed:
+        if done_files(tmp_path / "killed") > 1:
+            killed = children(process.pid)[0]
+            os.kill(killed, signal.SIGKILL)
+        time.sleep(0.05)
+    assert process.wait(900) == 0 and killed
+    process.communicate()
+    whole = begin(tmp_path / "whole")
+    assert whole.communicate()[1] is not None and whole.returncode == 0
+    assert files_in(tmp_path / "killed") == files_in(tmp_path / "whole")
+
+
+def children(pid):
+    """The processes that a process has started."""
+    try:
+        return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    except OSError:
+        return []
+
+
+def done_files(folder):
+    """How many files are done, as extraction or scoring leaves it."""
+    record = folder / ".o.scored.csv"
+    lines = record.read_text().count("\n") if record.exists() else 0
+    return len(list(folder.rglob("faces.csv"))) + lines

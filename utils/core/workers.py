@@ -1,0 +1,84 @@
+"""Where a work on many files is done: in this process, in workers of this machine, or on a cluster.
+
+Each has `ready()`, which loads what is needed and returns what the work says of itself, and
+`run(items, progress)`, the outcomes; `utils.core.crew` says what a work is.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from utils.core.crew import Crew, Progress
+
+if TYPE_CHECKING:
+    from utils.core.cluster import Cluster
+
+
+class Here:
+    """This process: a file that crashes or hangs its reader takes the whole run with it."""
+
+    def __init__(self, work: Any):
+        self.work, self.frames, self.progress = work, 0, None
+
+    def __enter__(self) -> Here:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def ready(self) -> Any:
+        self.work.open()
+        return self.work.about
+
+    def run(self, items: Sequence[Hashable], progress: Progress = lambda part, frames: None) -> Iterator[Any]:
+        self.progress = progress
+        for _, outcome in self.work.session(items, self):
+            yield outcome
+
+    def begun(self, item: Hashable, media: object) -> None: ...
+
+    def part(self, done: float, frames: int) -> None:
+        self.frames += frames
+        self.progress(done, self.frames)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """--workers, --video-timeout and --dask."""
+    add = parser.add_argument
+    add(
+        "--workers", metavar="N", type=whole, default=0,
+        help="worker processes, which a file that crashes its decoder doesn't end; 0: this process",
+    )  # fmt: skip
+    add(
+        "--video-timeout", metavar="S", type=seconds,
+        help="with workers: give up a file after S seconds (default: after 5 minutes, and as many as it "
+        "lasts, without a new frame)",
+    )  # fmt: skip
+    add("--dask", metavar="ADDRESS", help="do it on the cluster of this Dask scheduler, as tcp://host:8786")
+
+
+def place_for(args: argparse.Namespace, work: Any) -> Here | Crew | Cluster:
+    """Where the options say that the work is done. A context that ends what it starts. Raises ConfigError."""
+    if args.dask:
+        from utils.core.cluster import Cluster
+
+        return Cluster(work, args.dask, args.video_timeout)
+    return Crew(work, args.workers, args.video_timeout) if args.workers else Here(work)
+
+
+def whole(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def seconds(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise ValueError
+    return number
+
+
+whole.__name__, seconds.__name__ = "number (0 or more)", "number of seconds"  # what argparse says they are
