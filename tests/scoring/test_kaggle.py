@@ -62,10 +62,18 @@ def reasons(output):
     return {row["filename"]: row["reason"] for row in rows}
 
 
-def test_a_crash_is_gone_on_from_as_long_as_that_helps(tmp_path, attached):
-    said, output = score(attached, tmp_path, keep("os.kill(os.getpid(), signal.SIGSEGV)"))
+def test_after_a_crash_it_goes_on_in_a_worker(tmp_path, attached):
+    """One file a run, and a crash; that a worker outlives its file is best-submission.py's own matter."""
+    how = 'assert ["--workers" in sys.argv, "time_budget_s" in sys.argv[-1]] == [bool(known), not known]'
+    said, output = score(attached, tmp_path, keep(f"{how}\nos.kill(os.getpid(), signal.SIGSEGV)"))
     assert labels(output) == dict.fromkeys(NAMES, 0.25) and list(labels(output)) == NAMES
     assert reasons(output) == {} and "0 of them" in said
+
+
+def test_a_crash_that_brings_nothing_new_is_not_tried_for_ever(tmp_path, attached):
+    script = "import os, pathlib, signal\npathlib.Path('runs').open('a').write('x')\nos.kill(os.getpid(), 9)"
+    said, output = score(attached, tmp_path, script.replace("'runs'", repr(str(tmp_path / "runs"))))
+    assert (tmp_path / "runs").read_text() == "xx" and "3 of them" in said
 
 
 def test_what_scoring_does_not_come_to_has_one_half_and_is_tried_again_by_a_second_call(tmp_path, attached):

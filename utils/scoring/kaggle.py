@@ -113,25 +113,30 @@ def score_attached(
     """Score all videos; `output` then has a row for each name of the sample, whatever happened.
 
     deadline: of time.monotonic(); `time_budget_s` is set to make it, and at it scoring is stopped. What has
-    no score by then has 0.5, and its reason in the table of errors beside `output`. Scoring that ends early
-    goes on from where it was as long as that brings new scores; so does a second call. config: of
-    submission-conf/. Raises UserError for settings that can't be.
+    no score by then has 0.5, and its reason in the table of errors beside `output`. Scoring that crashes goes
+    on in a worker, which tells the file that did it; what ends early otherwise, as long as that brings new
+    scores. A second call goes on, too. config: of submission-conf/. Raises UserError for settings that can't
+    be.
     """
     config_path = attached.code / "submission-conf" / config
     overrides = [*overrides, *find_weights(attached, config_path, overrides)]
-    names = read_names(attached.sample)
-    todo, before = missing_in(output, names), len(names) + 1
-    while 0 < len(todo) < before and (left := deadline - time.monotonic()) > 0:
+    names, crashed = read_names(attached.sample), False
+    while (todo := missing_in(output, names)) and (left := deadline - time.monotonic()) > 0:
+        budget = [f"time_budget_s={max(BUDGET * left, 1):.0f}"]  # which workers don't keep
         code = run_until(deadline, [
             sys.executable, str(attached.code / "best-submission.py"), str(attached.videos),
             "--config", str(config_path), "--sample-submission", str(attached.sample),
             "--output", str(output), "--device", device, "--resume",
-            *overrides, f"time_budget_s={max(BUDGET * left, 1):.0f}",
+            *overrides, *(["--workers", "1"] if crashed else budget),
         ])  # fmt: skip
         if code == 2:
             raise UserError("settings or weights can't be used; the line above says why")
-        todo, before = missing_in(output, names), len(todo)
-    fill_in(output, names, f"{NOT_REACHED}scoring ended before {len(todo)} of {len(names)} files")
+        if code < 0 and not crashed:
+            crashed = True
+        elif len(missing_in(output, names)) == len(todo):
+            break
+    left_out = f"{len(missing_in(output, names))} of {len(names)} files"
+    fill_in(output, names, f"{NOT_REACHED}scoring ended before {left_out}")
 
 
 def missing_in(output: Path, names: Sequence[str]) -> list[str]:
