@@ -112,7 +112,7 @@ faces: $(STAMP)
 	test -e output/lists/mesh.npz || { $(PIP) install --no-deps -r requirements-mesh.txt && \
 	  $(PY) tools/find_mesh.py output/faces --out output/lists/mesh.npz; }
 
-# Xception in two stages, the second from the mean of the first and its start; WS-DAN in one; calibrated as one.
+# Xception in two stages, each averaged with its start; WS-DAN in one; both are calibrated as one.
 weights: faces
 	$(PY) train-xception.py xception-conf-bundled.py originals=$(SHARED)/faces/faces.csv \
 	  pretrained=$(SHARED)/weights/xception-pairs.safetensors
@@ -122,13 +122,15 @@ weights: faces
 	$(PY) train-xception.py xception-conf-bundled.py originals=$(SHARED)/faces/faces.csv seed=41 learning_rate=6e-5 \
 	  ema=0.99 n_epoches=3 epoch_samples=1800 batch_size=12 "groups=(('fake', 0.3), ('blend', 0.42), ('swap', 0.28))" \
 	  pretrained=output/bundled-xception-mean.safetensors save_dir=output/bundled-xception-2
-	$(PY) tools/export_weights.py output/bundled-xception-2/last.pth output/N1.safetensors
+	$(PY) tools/export_weights.py output/bundled-xception-2/last.pth output/bundled-xception-2.safetensors
+	$(PY) tools/average_weights.py output/bundled-xception-2.safetensors=0.5 \
+	  output/bundled-xception-mean.safetensors=0.5 output/N1.safetensors
 	$(PY) train-wsdan.py wsdan-conf/bundled.py originals=$(SHARED)/faces/faces.csv \
 	  pretrained=$(SHARED)/weights/wsdan-xception-gpu.safetensors
 	$(PY) tools/export_weights.py output/bundled-wsdan/last.pth output/N2.safetensors
-	$(PY) tools/calibrate.py output/N1.safetensors:.6 output/N2.safetensors:.4 \
+	$(PY) tools/calibrate.py output/N1.safetensors:.7 output/N2.safetensors:.3 \
 	  --list output/lists/dfdc-data.csv val --list output/lists/utk.csv dev --faces output/faces --half A --limit 400 \
-	  --bias -2.04 --output output/bundled-xception.safetensors output/bundled-wsdan.safetensors
+	  --bias -1.1 --output output/bundled-xception.safetensors output/bundled-wsdan.safetensors
 
 weights-check: $(STAMP)
 	$(PY) tools/check_weights.py

@@ -33,6 +33,6 @@ batch_size = 25
 
 combine = "logits"
 ensemble = [
-    ("xception", "external/bundled-xception.safetensors", 0.6),
-    ("wsdan-xception", "external/bundled-wsdan.safetensors", 0.4),
+    ("xception", "external/bundled-xception.safetensors", 0.7),
+    ("wsdan-xception", "external/bundled-wsdan.safetensors", 0.3),
 ]

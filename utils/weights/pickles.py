@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import pickletools
+import struct
 from pathlib import Path
 
 LOOKED_AT = 1 << 20  # bytes at the start of a file
+# What pickletools ends in where the bytes are no pickle, or a damaged one.
+DAMAGE = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, TypeError,
+    ValueError, struct.error,
+)  # fmt: skip
 HARMLESS = {"torch", "numpy", "collections"}  # packages of which weights and training logs consist
 
 
@@ -29,7 +35,7 @@ def code_in(path: Path) -> str | None:
                 words = [words[1], value]
             if name and name.split()[0].split(".")[0] not in HARMLESS:
                 return name.replace(" ", ".")
-    except Exception:  # of what isn't a pickle, or a damaged one; pickletools promises no kind of error
+    except DAMAGE:
         return None
     return None
 
