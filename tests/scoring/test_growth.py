@@ -25,7 +25,7 @@ SEVERAL = Limits(decoders=3, frames=4, clips=4, across=True)
 
 
 def test_a_folder_of_many_clips_costs_no_more_a_clip(tmp_path):
-    """One batch for every four clips of one face, one call to the detector a clip, whatever their number."""
+    """A batch and a call to the detector for each clip of one face, whatever their number."""
     clip = write_red_video(tmp_path / "clip.mp4", 12)
     config = SubmissionConfig(batch_size=4)
     for count in (8, 80):
@@ -36,10 +36,11 @@ def test_a_folder_of_many_clips_costs_no_more_a_clip(tmp_path):
         results = list(score_media(files, detector, ensemble, config))
         assert [result.faces for result in results] == [1] * count
         assert detector.seen == len(detector.calls) == count
-        assert ensemble.batches == [4] * (count // 4)
+        assert ensemble.batches == [1] * count
 
 
-def test_images_among_clips_are_scored_together(tmp_path):
+def test_images_among_clips_are_scored_together_on_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(scorer, "limits_for", lambda *_: Limits(across=True))
     files = []
     for number in range(20):
         files.append(tmp_path / f"{number:02d}.png")
