@@ -97,7 +97,6 @@ def submit(args: argparse.Namespace) -> int:
 def score_files(args: argparse.Namespace, config: SubmissionConfig, asked: Asked, chosen: tuple) -> int:
     """Score what `choose_files` chose and write it; returns the exit code."""
     from utils.core.device import pick_device
-    from utils.core.errors import ConfigError
     from utils.report.outputs import Outputs
     from utils.scoring.budget import budget_of
     from utils.scoring.details import Details
@@ -107,8 +106,6 @@ def score_files(args: argparse.Namespace, config: SubmissionConfig, asked: Asked
     from utils.scoring.verdict import limits_for
     from utils.scoring.work import Scoring
 
-    if config.time_budget_s is not None and (args.workers or args.dask):
-        raise ConfigError("time_budget_s is kept by one process: leave out --workers and --dask")
     names, order, missing = chosen
     record = Record(args.output, fingerprint(config, pick_device(args.device)))
     if not args.resume and not args.force:
@@ -122,7 +119,7 @@ def score_files(args: argparse.Namespace, config: SubmissionConfig, asked: Asked
         print(f"scoring {len(todo)} file(s) by {args.config or BUNDLED.name}: {outputs.plan}")
         budget = budget_of(config, len(todo))
         work = Scoring(config, args.device, asked.most(len(names)), asked.show, budget)
-        with place_for(args, work) as place:
+        with place_for(args, work, len(todo), budget is not None) as place:
             outputs.machine = say_weights(place.ready(), config)
             bar = FilesBar(len(names), len(results))
             stream = place.run(todo, lambda part, frames: bar.show(len(results) + part))

@@ -193,7 +193,7 @@ def extract_files(args: argparse.Namespace, config: SubmissionConfig, files: lis
 
     work = Extraction(config, settings, args.device, args.writers)
     done = Extracted()
-    with place_for(args, work) as place:
+    with place_for(args, work, len(jobs)) as place:
         print(place.ready(), flush=True)
         progress = ExtractionBar(len(jobs))
         try:

@@ -1,5 +1,6 @@
 """Worker processes: what a file that crashes, hangs or is cut off costs, and what it doesn't."""
 
+import argparse
 import os
 import signal
 import subprocess
@@ -11,9 +12,10 @@ from crew_work import Squares
 from scripts import ROOT
 
 from utils.core import crew as crews
+from utils.core.cluster import Cluster
 from utils.core.crew import Crew
-from utils.core.errors import UserError
-from utils.core.workers import Here
+from utils.core.errors import ConfigError, UserError
+from utils.core.workers import Here, add_options, place_for
 
 
 @pytest.fixture
@@ -106,3 +108,23 @@ def test_workers_end_with_the_process_that_started_them(work):
         time.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
     pytest.fail("the worker outlived its parent")
+
+
+@pytest.mark.parametrize(
+    ("options", "files", "one", "kind"),
+    [
+        ([], 1, False, Here), ([], 1000, False, Crew), ([], 1000, True, Here),
+        (["--workers", "0"], 1000, False, Here), (["--workers", "2"], 1, False, Crew),
+        (["--video-timeout", "9"], 1, False, Crew), (["--dask", "tcp://a:1"], 1, False, Cluster),
+        (["--workers", "2"], 9, True, ConfigError), (["--dask", "tcp://a:1"], 9, True, ConfigError),
+    ],
+)  # fmt: skip
+def test_where_work_is_done(work, options, files, one, kind):
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    args = parser.parse_args(options)
+    if kind is ConfigError:
+        with pytest.raises(ConfigError, match="time_budget_s"):
+            place_for(args, work, files, one)
+    else:
+        assert type(place_for(args, work, files, one)) is kind

@@ -11,9 +11,12 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from utils.core.crew import Crew, Progress
+from utils.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from utils.core.cluster import Cluster
+
+FEW = 20  # files that aren't worth the two seconds in which a worker loads torch anew
 
 
 class Here:
@@ -47,8 +50,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """--workers, --video-timeout and --dask."""
     add = parser.add_argument
     add(
-        "--workers", metavar="N", type=whole, default=0,
-        help="worker processes, which a file that crashes its decoder doesn't end; 0: this process",
+        "--workers", metavar="N", type=whole,
+        help="worker processes, so that a file which crashes its decoder costs itself alone; 0: this process "
+        f"(default: 1 for more than {FEW} files, else 0)",
     )  # fmt: skip
     add(
         "--video-timeout", metavar="S", type=seconds,
@@ -58,13 +62,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--dask", metavar="ADDRESS", help="do it on the cluster of this Dask scheduler, as tcp://host:8786")
 
 
-def place_for(args: argparse.Namespace, work: Any) -> Here | Crew | Cluster:
-    """Where the options say that the work is done. A context that ends what it starts. Raises ConfigError."""
+def place_for(args: argparse.Namespace, work: Any, files: int, one: bool = False) -> Here | Crew | Cluster:
+    """Where the work on so many files is done, as the options say. A context that ends what it starts.
+
+    one: it can be done in this process alone. Raises ConfigError where the options ask for others.
+    """
+    if one and (args.workers or args.dask):
+        raise ConfigError("time_budget_s is kept by one process: leave out --workers and --dask")
     if args.dask:
         from utils.core.cluster import Cluster
 
         return Cluster(work, args.dask, args.video_timeout)
-    return Crew(work, args.workers, args.video_timeout) if args.workers else Here(work)
+    workers = args.workers
+    if workers is None:
+        workers = int((files > FEW or args.video_timeout is not None) and not one)
+    return Crew(work, workers, args.video_timeout) if workers else Here(work)
 
 
 def whole(text: str) -> int:
