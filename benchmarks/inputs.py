@@ -51,9 +51,9 @@ WORK = ROOT / "output" / "bench"  # git-ignored; made clips and weights are kept
 # key=value, on top of any config; what the fast setting is stands here alone
 EXACT = (
     "detect_size=None", "precision=fp32", "track=False", "turn=False", "frames=stride",
-    "combine=probabilities",
+    "combine=probabilities", "faces=largest",
 )  # fmt: skip
-FAST = ("speed=fast",)
+FAST = ("speed=fast", "faces=largest")
 ONNX = ("runtime=onnxruntime",)
 SETTINGS = {"exact": EXACT, "fast": FAST}
 BUNDLED_PREPROCESS = Preprocess(224, (0.5,) * 3, (0.5,) * 3, (76, 100, 244, 268))

@@ -271,6 +271,7 @@ def test_lack_of_memory_is_not_blamed_on_the_video(clip, monkeypatch):
     with pytest.raises(MediaError, match="converted"):
         list(FrameReader(clip))
     monkeypatch.setattr("utils.faces.convert.Converter._to_bgr", fail(errno.ENOMEM))
+    monkeypatch.setattr("utils.core.shortage.memory_is_short", lambda: True)
     with pytest.raises(MemoryError):
         list(FrameReader(clip))
 

@@ -59,7 +59,7 @@ def mixed(tmp_path_factory, clip, no_face_clip):
     for _ in range(40):
         writer.write(np.zeros((20, 20, 3), np.uint8))
     writer.release()
-    result = run("vidéos in", "vidéos in/crops", "--every", "30", "--workers", "2", cwd=root)
+    result = run("vidéos in", "vidéos in/crops", "--every", "30", cwd=root)
     return videos, out, result
 
 

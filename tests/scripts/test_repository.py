@@ -19,7 +19,8 @@ from utils.training.config import WSDANConfig, XceptionConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 # Made or installed here, never committed.
-SKIPPED = {".git", ".venv", "demo", "output", "__pycache__", ".pytest_cache", ".ruff_cache", ".cache"}
+CACHES = {"__pycache__", ".pytest_cache", ".ruff_cache", ".cache", ".hypothesis"}
+SKIPPED = {".git", ".venv", "demo", "output", *CACHES}
 TEXT_SUFFIXES = {".py", ".md", ".txt", ".toml", ".sh", ".cfg", ".yml", ".yaml", ".csv", ".json", ".ipynb", ""}
 SCRIPTS = [path for folder in (".", "tools", "benchmarks") for path in sorted((ROOT / folder).glob("*.py"))]
 SCRIPTS = [path for path in SCRIPTS if "__main__" in path.read_text(encoding="utf-8")]
