@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -34,6 +35,7 @@ def test_kill_9_on_a_worker_of_dask_changes_nothing(work, dask):
     got, told = [], []
     with Cluster(work, dask.scheduler_address) as cluster:
         assert cluster.ready() == "ready"
+        loads_elsewhere(cluster.task)
         for outcome in cluster.run(ITEMS, lambda part, frames: told.append(frames)):
             got.append(outcome)
             if len(got) == 3:
@@ -45,6 +47,14 @@ def test_kill_9_on_a_worker_of_dask_changes_nothing(work, dask):
     starts = [work.starts(*item) for item in ITEMS[:-1]]
     assert max(starts) <= 2 and sum(starts) <= len(starts) + 4  # at most what the killed one had in hand
     assert told[-1] >= 3 * (len(ITEMS) - 5)
+
+
+def loads_elsewhere(task):
+    """A scheduler unpickles what a task calls, and may not find this repository."""
+    from distributed.protocol.pickle import dumps
+
+    command = [sys.executable, "-I", "-c", "import pickle, sys; pickle.load(sys.stdin.buffer)"]
+    subprocess.run(command, input=dumps(task), check=True)
 
 
 def test_what_a_task_raises_is_raised_here(work, dask):

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import os
 import pickle
-import sys
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import islice
 from threading import Lock
+from types import FunctionType
 from typing import Any
 
 from utils.core.crew import GAVE_UP, ROOT, Crew, Progress
@@ -39,11 +39,12 @@ class Cluster:
     def __enter__(self) -> Cluster:
         """Find the scheduler. Raises ConfigError where Dask isn't installed, UserError where none answers."""
         try:
-            import cloudpickle
             import distributed
         except ImportError:
             raise ConfigError("--dask needs Dask: pip install -r requirements-dask.txt") from None
-        cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers find the rest by its path
+        # As a function of no module it travels whole: a scheduler need not find the repository.
+        names = {"__builtins__": __builtins__, "__name__": "__main__"}
+        self.task = FunctionType(task.__code__, names, "task")
         self.dask = distributed
         try:
             self.client = distributed.Client(self.address, timeout=PATIENCE, set_as_default=False)
@@ -60,7 +61,7 @@ class Cluster:
             print(f"waiting for a worker of {self.address}", flush=True)
             self.client.wait_for_workers(1)
         print(f"{len(self.client.nthreads())} worker(s) of {self.address}", flush=True)
-        return self.client.submit(task, str(ROOT), self.payload, None, pure=False).result()
+        return self.client.submit(self.task, str(ROOT), self.payload, None, pure=False).result()
 
     def run(self, items: Sequence[Hashable], progress: Progress = lambda part, frames: None) -> Iterator[Any]:
         """The outcomes of the items, each as soon as it is there. Raises what a worker raised, and UserError
@@ -72,7 +73,7 @@ class Cluster:
             room = max(AHEAD * self._threads(), AHEAD) - len(under_way)
             for item in islice(waiting, max(room, 0)):
                 payload = pickle.dumps(item)
-                future = self.client.submit(task, str(ROOT), self.payload, payload, pure=False)
+                future = self.client.submit(self.task, str(ROOT), self.payload, payload, pure=False)
                 under_way[future.key] = item
                 futures.add(future)
 
