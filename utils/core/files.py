@@ -14,8 +14,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,21 @@ STALE_SECONDS = 24 * 3600  # no file takes so long to be written
 STARTED = time.time()
 
 
+@contextmanager
+def _moved_into(path: str | Path) -> Iterator[str]:
+    """A name aside `path`; what is written there is moved to `path` at the end, or removed after an error."""
+    aside = os.path.join(os.path.dirname(path), f".{HOST}-{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        yield aside
+        os.replace(aside, path)
+    except OSError as error:
+        error.filename, error.filename2 = os.fspath(path), None
+        raise
+    finally:
+        if os.path.lexists(aside):
+            os.unlink(aside)
+
+
 def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) -> None:
     """Write aside, then move into place; text as UTF-8, undecodable file names in it as the bytes they are.
 
@@ -37,17 +52,8 @@ def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) ->
     """
     if isinstance(data, str):
         data = data.encode("utf-8", "surrogateescape")
-    aside = os.path.join(os.path.dirname(path), f".{HOST}-{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        with open(aside, "wb") as file:
-            file.write(data)
-        os.replace(aside, path)
-    except OSError as error:
-        error.filename, error.filename2 = os.fspath(path), None
-        raise
-    finally:
-        if os.path.lexists(aside):
-            os.unlink(aside)
+    with _moved_into(path) as aside, open(aside, "wb") as file:
+        file.write(data)
 
 
 def remove_leftovers(folder: str | Path) -> None:
@@ -85,19 +91,11 @@ def link_whole(source: str | Path, path: str | Path) -> None:
 
     Neither is to be written in place from then on. Raises OSError, whose `filename` is `path`.
     """
-    aside = os.path.join(os.path.dirname(path), f".{HOST}-{os.getpid()}-{threading.get_ident()}.part")
-    try:
+    with _moved_into(path) as aside:
         try:
             os.link(source, aside)
         except OSError:
             shutil.copyfile(source, aside)
-        os.replace(aside, path)
-    except OSError as error:
-        error.filename, error.filename2 = os.fspath(path), None
-        raise
-    finally:
-        if os.path.lexists(aside):
-            os.unlink(aside)
 
 
 def csv_lines(rows: Iterable[Sequence[object]]) -> str:
