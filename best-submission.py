@@ -13,7 +13,8 @@ a row each. --report adds a page for people, --contact-sheet a picture of it, --
 Results are kept in `.<stem>.scored.csv` until all are there; --resume goes on from what an
 interrupted run left of them, with the files that are new, changed or not reached yet.
 
-Exit codes: 0 done; 1 no file could be judged, or the disk failed; 2 usage, config or weights; 130 Ctrl-C.
+Exit codes: 0 done; 1 no file could be judged, or the disk failed; 2 usage, config or weights; 130 Ctrl-C,
+143 SIGTERM, 129 SIGHUP.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.core.console import LESS_AT_ONCE, FilesBar, parse_mixed, run
+from utils.core.console import LESS_AT_ONCE, FilesBar, parse_mixed, run, stopped_status
 from utils.core.names import shown
 from utils.core.shortage import memory_errors, shortage_line
 from utils.core.workers import add_options, place_for
@@ -114,7 +115,7 @@ def score_files(args: argparse.Namespace, config: SubmissionConfig, asked: Asked
     outputs = Outputs(asked, Details(args.output, record.fingerprint), config, plan_of(config))
     limits, results = limits_for(config), recall(record, outputs, names) if args.resume else {}
     todo = [path for path in names if path not in results]
-    interrupted = False
+    stop = None
     if todo:
         print(f"scoring {len(todo)} file(s) by {args.config or BUNDLED.name}: {outputs.plan}")
         budget = budget_of(config, len(todo))
@@ -123,15 +124,15 @@ def score_files(args: argparse.Namespace, config: SubmissionConfig, asked: Asked
             outputs.machine = say_weights(place.ready(), config)
             bar = FilesBar(len(names), len(results))
             stream = place.run(todo, lambda part, frames: bar.show(len(results) + part))
-            interrupted = judge(stream, names, results, record, outputs, bar, budget)
-        if interrupted and not results:
-            raise KeyboardInterrupt
+            stop = judge(stream, names, results, record, outputs, bar, budget)
+        if stop is not None and not results:
+            raise stop
         if budget is not None:
             print(budget.summary())
-    code = finish(args.output, rows_of(names, order, missing, results), interrupted, limits, outputs)
-    if interrupted:
+    code = finish(args.output, rows_of(names, order, missing, results), stop is not None, limits, outputs)
+    if stop is not None:
         print(f"stopped: {len(results)} of {len(names)} scored; the same command with --resume goes on")
-        return 130
+        return stopped_status(stop)
     record.remove()
     outputs.details.remove()
     return code
@@ -198,8 +199,8 @@ def judge(
     outputs: Outputs,
     bar: FilesBar,
     budget: Budget | None = None,
-) -> bool:
-    """Collect results as they come, each into the record at once; True if Ctrl-C ended it."""
+) -> KeyboardInterrupt | None:
+    """Collect results as they come, each into the record at once; what stopped it, such as Ctrl-C."""
     from utils.core.errors import UserError
 
     try:
@@ -215,8 +216,8 @@ def judge(
             if budget is not None and (line := budget.change()):
                 bar.say(line)
             bar.show(len(results))
-    except KeyboardInterrupt:
-        return True
+    except KeyboardInterrupt as stop:
+        return stop.with_traceback(None)  # which holds all that is at work
     except memory_errors() as error:
         line = shortage_line(error, f"go on with --resume, and {LESS_AT_ONCE}")
         if line is None:
@@ -224,7 +225,7 @@ def judge(
         raise UserError(line) from None
     finally:
         bar.close()
-    return False
+    return None
 
 
 def rows_of(

@@ -15,6 +15,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,8 @@ examples:
   python make_dataset.py videos/ /data/crops --config submission-conf/wm.py
   python make_dataset.py videos/ /data/crops speed=fast      several times as fast, landmarks a little off
 
-exit codes: 0 something was done, 1 nothing could be done or the disk failed, 2 usage or config, 130 Ctrl-C"""
+exit codes: 0 something was done, 1 nothing could be done or the disk failed, 2 usage or config, 130 Ctrl-C,
+143 SIGTERM, 129 SIGHUP"""
 
 
 def positive(text: str) -> int:
@@ -197,9 +199,10 @@ def extract_files(args: argparse.Namespace, config: SubmissionConfig, files: lis
         print(place.ready(), flush=True)
         progress = ExtractionBar(len(jobs))
         try:
-            for outcome in place.run(jobs, lambda part, frames: progress(done.at(part, frames))):
-                done.add(outcome)
-                progress(done)
+            with closing(place.run(jobs, lambda part, frames: progress(done.at(part, frames)))) as outcomes:
+                for outcome in outcomes:
+                    done.add(outcome)
+                    progress(done)
         except BaseException:  # Ctrl-C, the disk, memory: passed on, after what can be said of it here
             progress.bar.close()
             whole = f"{done.videos + complete} of {len(files)}"

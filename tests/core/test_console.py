@@ -1,5 +1,7 @@
 """A command ends with a line and a status for what a user can cause, and with a traceback for a defect."""
 
+import multiprocessing
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +58,41 @@ def test_who_has_no_batch_is_not_told_to_make_it_smaller(capsys):
     assert "batch" not in plain and batch == "error: memory ran out; try a smaller batch_size=..."
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_a_command_as_ctrl_c_does(capsys, number):
+    """A second one, as `timeout` sends, doesn't disturb its clearing up."""
+    cleared = []
+
+    def work() -> int:
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)
+            cleared.append(True)
+
+    assert run(work, "what was done stays") == 128 + number and cleared
+    assert capsys.readouterr().err == "what was done stays\n"
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_under_nohup_sighup_does_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run(lambda: signal.raise_signal(signal.SIGHUP) or 3) == 3
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_processes_of_a_command_end_by_a_signal_as_others():
+    def work() -> int:
+        child = multiprocessing.get_context("fork").Process(target=signal.raise_signal, args=[signal.SIGTERM])
+        child.start()
+        child.join()
+        return child.exitcode
+
+    assert run(work) == -signal.SIGTERM
+
+
 @pytest.mark.parametrize("status", [0, 1, 143])
 def test_the_status_of_the_work_is_passed_on(status):
     assert run(lambda: status) == status
@@ -71,7 +108,7 @@ def test_a_reader_that_leaves_is_no_traceback():
         process.stdout.read(5)
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=600) == 1
 
 
 @pytest.mark.parametrize("errors", [subprocess.PIPE, subprocess.STDOUT], ids=["stdout", "2>&1"])
@@ -87,7 +124,7 @@ def test_a_pipe_of_both_streams_breaks_without_a_trace(errors, first):
         process.stdin.close()  # from here on it writes
         if errors == subprocess.PIPE:
             assert process.stderr.read() == (b"a line\n" if first == "stderr" else b"")
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=600) == 1
 
 
 def test_scoring_into_a_closed_pipe_ends_at_once_and_quietly(clip, tmp_path):
@@ -96,7 +133,7 @@ def test_scoring_into_a_closed_pipe_ends_at_once_and_quietly(clip, tmp_path):
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=600) == 1
     assert not list(tmp_path.iterdir())
 
 

@@ -93,6 +93,13 @@ def test_video_is_written_whole_or_not_at_all(tmp_path):
         demo.write_video([], tmp_path / "none.mp4", 25)
     with pytest.raises(DataError, match="can't be written"):
         demo.write_video([textured(1)], tmp_path / "absent" / "clip.mp4", 25)
+
+    def stopped():
+        yield textured(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        demo.write_video(stopped(), tmp_path / "stopped.mp4", 25)
     demo.write_video([textured(1)] * 3, tmp_path / "clip.mp4", 25)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 

@@ -4,6 +4,10 @@ import os
 import signal
 import time
 from pathlib import Path
+from unittest import mock
+
+from utils.core.console import STOPPING
+from utils.core.files import write_whole
 
 
 class Media:
@@ -11,7 +15,7 @@ class Media:
 
 
 class Squares:
-    """Items are (what, number): "ok" is squared; the others end or block their worker, or raise.
+    """Items are (what, number): "ok" is squared; the others signal, end or block their worker, or raise.
 
     log: a folder that gets a file a start of an item.
     """
@@ -39,6 +43,12 @@ class Squares:
                 raise OSError(28, "No space left on device", "crops")
             if what == "slow":
                 time.sleep(0.2)
+            if what == "write":
+                write_slowly(self.log)
+                time.sleep(3600)
+            if what == "signalled":
+                for sent in STOPPING:
+                    os.kill(os.getpid(), sent)
             heard.part(0.5, 3)
             yield item, (item, number**2)
 
@@ -48,3 +58,22 @@ class Squares:
     def starts(self, what, number):
         """How often an item was begun."""
         return len(list(self.log.glob(f"{what}-{number}-*")))
+
+
+def write_slowly(folder: Path) -> None:
+    """Write the file `whole`, which takes its place half a second after the file `half` is there."""
+    replace = os.replace
+
+    def replace_late(*paths: str) -> None:
+        (folder / "half").touch()
+        time.sleep(0.5)
+        replace(*paths)
+
+    with mock.patch("os.replace", replace_late):
+        write_whole(folder / "whole", b"all of it")
+
+
+def is_written(folder: Path) -> bool:
+    """Whether `whole` is there, and nothing half-written beside it."""
+    whole = folder / "whole"
+    return whole.exists() and whole.read_bytes() == b"all of it" and not list(folder.glob(".*.part"))

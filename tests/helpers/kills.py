@@ -76,7 +76,7 @@ def stop_at_random(
     """Stop runs at `times` moments, run each again, and have `check(undisturbed, stopped folder)` compare.
 
     arguments: of `target` for an output folder. Returns what was done, a line each; fails where a run that
-    goes on fails, or one that is stopped shows a traceback.
+    goes on fails, one that is stopped shows a traceback, or one that can clear up leaves a half-written file.
     """
     log, whole = folder / "log.txt", folder / "whole"
     whole.mkdir()
@@ -95,6 +95,7 @@ def stop_at_random(
             os.kill(process.pid, number)
             process.join(PATIENCE)
             told.append(f"{number.name} at {moment:.2f} of {seconds:.2f} s")
+            assert number == signal.SIGKILL or not list(out.rglob("*.part")), told[-1]
         assert "Traceback" not in log.read_text(), log.read_text()
         assert finish(target, *arguments(out), log=log)[0] == 0, log.read_text()
         check(whole, out)

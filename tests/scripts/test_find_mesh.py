@@ -45,7 +45,7 @@ def run(*arguments: str, hidden: str = "") -> subprocess.CompletedProcess:
     code += "runpy.run_path(sys.argv[0], run_name='__main__')"
     start = ["-c", code] if hidden else ["tools/find_mesh.py"]
     command = [sys.executable, *start, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
 
 
 @needs_packages

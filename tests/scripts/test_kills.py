@@ -30,7 +30,8 @@ def test_extraction(videos, tmp_path, times):
     def check(whole, stopped):
         assert files_in(whole) == files_in(stopped)
 
-    print(stop_at_random(extract, lambda out: (videos, out, "--every", 12), tmp_path, times, check))
+    options = "--every", 12, "--workers", int(times > 1)
+    print(stop_at_random(extract, lambda out: (videos, out, *options), tmp_path, times, check))
 
 
 @pytest.mark.parametrize("times", FEW_AND_MANY)

@@ -26,7 +26,7 @@ SCRIPT = ROOT / "make_dataset.py"
 def run(*arguments, cwd=None):
     """The script in a process of its own, as a user starts it."""
     command = [sys.executable, SCRIPT, *arguments]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, cwd=cwd)
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, cwd=cwd)
 
 
 def files_in(folder):
@@ -259,7 +259,7 @@ class TestUsage:
         shutil.copy(clip, tmp_path / "in" / "a" / "x y.mp4")
         cv2.imwrite(str(tmp_path / "in" / "photo.png"), np.zeros((32, 32, 3), np.uint8))
         command = ["bash", str(ROOT / "make_dataset.sh"), "in", "out", "--every", "72"]
-        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
         assert result.returncode == 0, result.stderr
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["x y"]  # no table of failures either
         assert crop_names(tmp_path / "out" / "x y") == ["071.png"]

@@ -128,7 +128,7 @@ def test_both_opencv_packages_have_one_version():
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_help(script, tmp_path):
     done = subprocess.run(
-        [sys.executable, str(script), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, str(script), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage:") and not done.stderr
@@ -140,7 +140,7 @@ def test_help(script, tmp_path):
 def test_unknown_option_is_a_usage_error(script, tmp_path):
     done = subprocess.run(
         [sys.executable, str(script), "--no-such-option"], cwd=tmp_path, capture_output=True, text=True,
-        timeout=60,
+        timeout=600,
     )  # fmt: skip
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -18,7 +18,7 @@ from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
 
 def run_tool(*arguments) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "tools" / "average_weights.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def small(path, value, counter, **metadata):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from utils.core.errors import ConfigError, UserError, WeightsError
@@ -16,6 +19,15 @@ from utils.core.shortage import memory_errors, shortage_line
 
 SMALLER_BATCH = "try a smaller batch_size=..."
 LESS_AT_ONCE = "try detect_batch=1 and a smaller batch_size=..."  # for what detects and classifies
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # they ask a command to stop
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: they stop a command as Ctrl-C does."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
 
 
 def run(
@@ -23,9 +35,9 @@ def run(
     interrupted: str = "interrupted",
     memory_advice: str = "end other programs, or take a machine that has more",
 ) -> int:
-    """The exit status of `work`; 130 for Ctrl-C, after the line `interrupted`.
+    """The exit status of `work`; 130 for Ctrl-C, 143 SIGTERM, 129 SIGHUP, after the line `interrupted`.
 
-    memory_advice: what to do where memory runs out.
+    In the work each of these is a KeyboardInterrupt. memory_advice: what to do where memory runs out.
 
     2 for a config or weights that can't be used, 1 for other data, a failing disk, too little memory, or a
     standard output that nobody reads any more.
@@ -39,7 +51,8 @@ def run(
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
-        status = work()
+        with _signals_as_interrupts():
+            status = work()
         if sys.stdout is not None:  # closed by who started the command
             sys.stdout.flush()
         return status
@@ -53,9 +66,40 @@ def run(
         if line is None and not isinstance(error, OSError):
             raise
         return fail(line or f"{error.filename or 'a file'}: {error.strerror or error}", 1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(interrupted, file=sys.stderr)
-        return 130
+        return stopped_status(stop)
+
+
+def stopped_status(stop: KeyboardInterrupt) -> int:
+    """The exit status of a command that this stopped: 128 + signal."""
+    return 128 + getattr(stop, "number", signal.SIGINT)
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise Terminated while the context is open, the first of them only, since a group of
+    processes may get more. Where they are ignored (nohup) or heeded already, they stay so."""
+    owner, before = os.getpid(), {}
+
+    def stop(number: int, _frame: object) -> None:
+        if os.getpid() != owner:  # in a fork, which it ends as if it weren't caught
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+            return
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        raise Terminated(number)
+
+    if threading.current_thread() is threading.main_thread():  # others can't catch any
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def explain_shortage(memory_advice: str) -> None:

@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HAND = 64  # files that a worker is dealt at once at most
 PATIENCE = 300.0  # seconds without a frame, besides those that the file lasts
 TRIES = 2  # times that a file may lose its worker
+LEAVE_SECONDS = 15.0  # for a worker that is told to leave; one is killed that a decoder keeps from it
 FALSE_STARTS = 3  # workers in a row that end before they have loaded the networks
 GAVE_UP = "given up: "  # how the reason of a lost file begins
 Progress = Callable[[float, int], None]  # how much of the files that aren't done is done; frames so far
@@ -100,12 +101,11 @@ class Crew:
             self.members.append(self._hire(number))
 
     def close(self) -> None:
-        """End all workers at once, whatever they are at."""
-        for member in self.members:
-            member.process.kill()
+        """End all workers at once, whatever they are at; none leaves a file half-written."""
         for member in self.members:
             member.pipe.close()
-            member.process.wait()
+        for member in self.members:
+            _end(member)
         self.members.clear()
 
     def ready(self) -> Any:
@@ -140,7 +140,6 @@ class Crew:
         self._listen(seconds)
         for member in list(self.members):
             if (overdue := self._overdue(member)) is not None:
-                member.process.kill()
                 self._lose(member, overdue)
         outcomes, self.outcomes = self.outcomes, []
         return outcomes
@@ -230,8 +229,7 @@ class Crew:
     def _lose(self, member: _Member, overdue: str | None) -> None:
         """A worker is gone: what it had runs again or has failed, and another takes its place."""
         self._hear(member)  # what it sent before
-        member.pipe.close()
-        status = member.process.wait()
+        status = _end(member)
         blamed = list(member.begun) or list(member.hand)[:1]
         self.waiting.extendleft(reversed([item for item in member.hand if item not in blamed]))
         for item in blamed:
@@ -246,6 +244,16 @@ class Crew:
             if self.false_starts >= FALSE_STARTS:
                 raise UserError(f"worker processes end before they begin ({_cause(status)})")
         self.members[self.members.index(member)] = self._hire(member.number)
+
+
+def _end(member: _Member) -> int:
+    """Have a process leave, by closing its pipe, or kill it where it doesn't; its exit status."""
+    member.pipe.close()
+    try:
+        return member.process.wait(LEAVE_SECONDS)
+    except subprocess.TimeoutExpired:
+        member.process.kill()
+        return member.process.wait()
 
 
 def threads_of_each(workers: int) -> int:

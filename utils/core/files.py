@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from utils.core.errors import ConfigError, UserError
 from utils.core.names import shown
@@ -27,21 +27,51 @@ HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 ASIDE = re.compile(r"\.(?:([0-9a-f]{8})-)?([0-9]{1,10})-[0-9]{1,20}\.part")
 STALE_SECONDS = 24 * 3600  # no file takes so long to be written
 STARTED = time.time()
+WRITE_SECONDS = 10.0  # that `leave` waits for a file; a disk that hangs must not hold up the end
+
+_changed = threading.Condition()
+_writing = 0  # files that threads of this process are at
+_leaving = False
 
 
 @contextmanager
 def _moved_into(path: str | Path) -> Iterator[str]:
     """A name aside `path`; what is written there is moved to `path` at the end, or removed after an error."""
     aside = os.path.join(os.path.dirname(path), f".{HOST}-{os.getpid()}-{threading.get_ident()}.part")
+    with _kept_from_leaving():
+        try:
+            yield aside
+            os.replace(aside, path)
+        except OSError as error:
+            error.filename, error.filename2 = os.fspath(path), None
+            raise
+        finally:
+            if os.path.lexists(aside):
+                os.unlink(aside)
+
+
+@contextmanager
+def _kept_from_leaving() -> Iterator[None]:
+    """`leave` waits while this is open; who comes later waits for the end of the process."""
+    global _writing
+    with _changed:
+        _changed.wait_for(lambda: not _leaving)
+        _writing += 1
     try:
-        yield aside
-        os.replace(aside, path)
-    except OSError as error:
-        error.filename, error.filename2 = os.fspath(path), None
-        raise
+        yield
     finally:
-        if os.path.lexists(aside):
-            os.unlink(aside)
+        with _changed:
+            _writing -= 1
+            _changed.notify_all()
+
+
+def leave(status: int) -> NoReturn:
+    """End this process at once, whatever its other threads are at, but no file half-written."""
+    global _leaving
+    with _changed:
+        _leaving = True
+        _changed.wait_for(lambda: not _writing, WRITE_SECONDS)
+        os._exit(status)
 
 
 def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) -> None:

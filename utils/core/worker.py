@@ -1,11 +1,11 @@
 """The other end of a `Crew`: a process that loads what a work needs once, then does the files it is dealt.
 
-It leaves as soon as the process that started it is gone. Ctrl-C is that process's affair.
+It leaves as soon as the process that started it is gone or has closed the pipe, but no file half-written.
+Signals that stop a command are that process's affair.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 import queue
 import signal
@@ -15,6 +15,9 @@ import traceback
 from collections.abc import Hashable
 from contextlib import suppress
 from multiprocessing.connection import Connection
+
+from utils.core.console import STOPPING
+from utils.core.files import leave
 
 TELL_SECONDS = 0.5  # between two messages of how far it is
 
@@ -52,31 +55,33 @@ class _Sender:
 
 def serve(descriptor: int) -> None:
     """Do what comes through the pipe with this file descriptor, until its other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
     pipe = Connection(descriptor)
     sender, inbox = _Sender(pipe), queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, inbox), daemon=True).start()
     try:
-        work, number, threads = pipe.recv()
-        threading.Thread(target=_receive, args=(pipe, inbox), daemon=True).start()
+        work, number, threads = pickle.loads(inbox.get())  # imports what takes seconds
         work.open(number, threads)
         sender.send("ready", work.about)
-        for hand in iter(inbox.get, None):
-            for item, outcome in work.session(hand, sender):
+        while True:
+            for item, outcome in work.session(pickle.loads(inbox.get()), sender):
                 sender.done(item, outcome)
             sender.send("idle")
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass
     except BaseException as error:
         sender.send("error", _sendable(error))
-    os._exit(0)  # threads that decode need not be waited for
+    leave(0)  # threads that decode need not be waited for
 
 
 def _receive(pipe: Connection, inbox: queue.SimpleQueue) -> None:
+    """Pickled messages, unpacked by who takes them, so that the pipe's end is noticed at all times."""
     try:
         while True:
-            inbox.put(pipe.recv())
+            inbox.put(pipe.recv_bytes())
     except (EOFError, OSError):
-        os._exit(1)
+        leave(1)
 
 
 def _sendable(error: BaseException) -> BaseException:

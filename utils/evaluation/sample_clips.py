@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -77,19 +78,29 @@ def frame_rate(path: Path) -> float:
 
 def write_video(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
     """Write (H, W, 3) uint8 BGR frames of one size as MPEG-4, aside first; DataError if it can't be."""
-    aside = path.with_name(f".part-{path.name}")  # hidden, so that no scan takes it for a clip
     writer = None
-    for frame in frames:
+    with _moved_into(path) as aside:
+        for frame in frames:
+            if writer is None:
+                size = (frame.shape[1], frame.shape[0])
+                writer = cv2.VideoWriter(str(aside), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
+                if not writer.isOpened():
+                    raise DataError(f"{path} can't be written; is there room, and is the folder writable?")
+            writer.write(frame)
         if writer is None:
-            size = (frame.shape[1], frame.shape[0])
-            writer = cv2.VideoWriter(str(aside), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
-            if not writer.isOpened():
-                raise DataError(f"{path} can't be written; is there room, and is the folder writable?")
-        writer.write(frame)
-    if writer is None:
-        raise DataError(f"{path} was not written: there were no frames for it")
-    writer.release()
-    os.replace(aside, path)
+            raise DataError(f"{path} was not written: there were no frames for it")
+        writer.release()
+
+
+@contextmanager
+def _moved_into(path: Path) -> Iterator[Path]:
+    """A name aside with the same suffix, moved to `path` at the end, or removed after an error."""
+    aside = path.with_name(f".part-{path.name}")  # hidden, so that no scan takes it for a clip
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def make_fake(target: Path, source: Path, path: Path, detect: Detect, source_start: int = 0) -> int:
@@ -111,9 +122,8 @@ def make_demo(folder: Path, detect: Detect) -> list[tuple[str, int]]:
     for package, relative in REAL_CLIPS:
         path = folder / Path(relative).name
         if not path.exists():
-            aside = path.with_name(f".part-{path.name}")
-            shutil.copyfile(package_file(package, relative), aside)
-            os.replace(aside, path)
+            with _moved_into(path) as aside:
+                shutil.copyfile(package_file(package, relative), aside)
     if not (folder / FAKE).exists():
         make_fake(package_file(*TARGET), package_file(*SOURCE), folder / FAKE, detect, SOURCE_START)
     return [(Path(relative).name, 0) for _, relative in REAL_CLIPS] + [(FAKE, 1)]

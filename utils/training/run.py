@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.core import distributed
+from utils.core.console import STOPPING
 from utils.core.errors import UserError
 from utils.core.files import append_line, link_whole, without_nan, write_whole
 from utils.core.lock import sole_run
@@ -45,7 +46,7 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in STOPPING:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._catch)
         return self
