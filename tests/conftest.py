@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# Before torch is imported, here and in what the tests start: threads that have nothing to do sleep, as in the
+# commands. Else they wait in a loop, and the tests take twice the processor time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session")

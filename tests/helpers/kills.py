@@ -1,4 +1,4 @@
-"""Runs that are stopped at random moments: forks of one process that has imported what takes seconds."""
+"""Runs that are stopped at random moments."""
 
 import multiprocessing
 import os
@@ -7,14 +7,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from multiprocessing import forkserver
 from pathlib import Path
 
+from forks import forks
 from scripts import ROOT, load_script
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 PATIENCE = 1800  # seconds; a busy machine may take long
-HEAVY = "torch torch._dynamo cv2 av training_runs submissions utils.data.extraction utils.report.outputs"
 
 
 def extract(*arguments: object) -> int:
@@ -38,11 +37,7 @@ def train(config) -> int:
 
 def start(target: Callable, *arguments: object, log: Path) -> multiprocessing.Process:
     """`target` in a process of its own, on one thread; what it prints goes to `log`."""
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests/helpers")])
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(HEAVY.split())
-    forkserver.ensure_running()
-    process = context.Process(target=_run, args=(log, target, arguments))
+    process = forks().Process(target=_run, args=(log, target, arguments))
     process.start()
     return process
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from forks import METHOD, forks
 
 from utils.core.config import ROOT, as_plain
 
@@ -20,8 +21,9 @@ def run_processes(function: Callable[[dict], int], config) -> list[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    statuses = torch.multiprocessing.get_context("spawn").SimpleQueue()
-    torch.multiprocessing.spawn(_process, (function, as_plain(config), port, statuses), nprocs=2)
+    statuses = forks().SimpleQueue()
+    arguments = function, as_plain(config), port, statuses
+    torch.multiprocessing.start_processes(_process, arguments, nprocs=2, start_method=METHOD)
     return [statuses.get() for _ in range(2)]
 
 

@@ -33,11 +33,11 @@ def check_folding(net, x):
     return before, net(x)
 
 
-@pytest.mark.parametrize("name, gain, size", [
-    ("xception", 1.0, 299), ("wsdan-xception", 1.0, 320), ("wsdan-efficientnet-b3", 2.0, 300)
-])  # fmt: skip
-def test_classifiers_answer_as_before(name, gain, size):
-    before, after = check_folding(fill(build_network(name), gain), images(size))
+@pytest.mark.parametrize(
+    "name, gain", [("xception", 1.0), ("wsdan-xception", 1.0), ("wsdan-efficientnet-b3", 2.0)]
+)
+def test_classifiers_answer_as_before(name, gain):
+    before, after = check_folding(fill(build_network(name), gain), images(128))
     if name != "xception":
         before, after = before[0], after[0]
     assert before.std() > 1e-3

@@ -58,8 +58,10 @@ def test_ensemble_says_the_same_within_the_exact_settings_tolerance(tmp_path):
     assert np.ptp(answers["torch"]) > 0.01
 
 
-def test_auto_means_fp32_with_it():
-    config = load_config(BUNDLED, SubmissionConfig, ["runtime=onnxruntime", "precision=auto"])
+def test_auto_means_fp32_with_it(tmp_path):
+    weights = write_weights(tmp_path / "weights.safetensors")
+    ensemble = [("xception", str(weights), 1.0)]
+    config = SubmissionConfig(ensemble=ensemble, runtime="onnxruntime", precision="auto")
     assert build_ensemble(config).precision == "fp32"
 
 
