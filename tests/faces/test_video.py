@@ -1,6 +1,7 @@
 """Finding media and reading frames, with real, made and damaged files."""
 
 import errno
+import gc
 import os
 import shutil
 import struct
@@ -282,3 +283,17 @@ def test_an_image_too_large_for_the_memory_is_refused_by_its_size(tmp_path):
     assert cv2.imwrite(str(path), np.zeros((8000, 8100), np.uint8))
     with pytest.raises(MediaError, match="8100x8000 pixels; at most 64 million"):
         list(FrameReader(path))
+
+
+def test_frames_are_let_go_of_at_once(clip):
+    """Not only when Python searches for circles of references, before which gigabytes of pixels wait."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        count = sum(1 for _ in FrameReader(clip, 10))
+        assert count > 5
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, av.VideoFrame)]
+    finally:
+        if was_on:
+            gc.enable()

@@ -8,6 +8,7 @@ from fractions import Fraction
 import av
 import numpy as np
 from av.filter import Graph
+from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from utils.core.errors import MediaError
@@ -86,7 +87,9 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
     None where neither the container nor the stream says so with this frame.
     """
     try:
-        for data in frame.side_data:
+        # `frame.side_data` would be kept by the frame, and keep it: its pixels would wait for the next search
+        # for such circles, by then gigabytes.
+        for data in SideDataContainer(frame):
             if data.type.name == "DISPLAYMATRIX":
                 values = struct.unpack("=9i", bytes(data))
                 return values[0], values[1], values[3], values[4]
