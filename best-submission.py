@@ -129,7 +129,8 @@ def score_files(args: argparse.Namespace, config: SubmissionConfig, asked: Asked
             raise stop
         if budget is not None:
             print(budget.summary())
-    code = finish(args.output, rows_of(names, order, missing, results), stop is not None, limits, outputs)
+    rows, is_sample = rows_of(names, order, missing, results), args.sample_submission is not None
+    code = finish(args.output, rows, stop is not None, limits, outputs, is_sample)
     if stop is not None:
         print(f"stopped: {len(results)} of {len(names)} scored; the same command with --resume goes on")
         return stopped_status(stop)
@@ -245,10 +246,11 @@ def finish(
     interrupted: bool,
     limits: Limits | None,
     outputs: Outputs,
+    exact: bool = False,
 ) -> int:
     """Write the submission, with limits the verdicts, and what else is asked for; print the table.
 
-    Returns the exit code of a run that wasn't interrupted.
+    exact: names are those of a sample, which stay. Returns the exit code of a run that wasn't interrupted.
     """
     from utils.scoring.record import rows_in
     from utils.scoring.submission import answer, beside, table, write_submission
@@ -260,7 +262,7 @@ def finish(
     persons = None
     if any(result.persons for _, result in rows):
         persons = {name: verdicts_on_persons(result, limits) for name, result in rows}
-    write_submission(output, rows, verdicts, persons)
+    write_submission(output, rows, verdicts, persons, exact)
     failed = sum(bool(result.reason) for _, result in rows)
     print(f"{output}: {len(rows)} file(s), {failed} of them not judged ({beside(output, 'errors')})")
     for line in [] if is_less else outputs.write(rows, verdicts, limits):

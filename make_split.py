@@ -3,6 +3,7 @@
     python make_split.py dfdc_train/ output/faces --out output/lists
     python make_split.py labels.csv output/faces --out output/lists --fractions train=0.8 val=0.1 test=0.1
     python make_split.py labels.csv output/faces --out output/lists --hold-out 0.05
+    python make_split.py labels.csv --faces /crops/part1 /crops/part2 --out output/lists
     python make_split.py --check dfdc-data.csv dfdc.json
     python make_split.py dfdc_train/ --check output/lists/dfdc-data.csv output/lists/dfdc.json
 
@@ -27,6 +28,7 @@ from pathlib import Path
 
 from utils.core.console import run
 from utils.core.errors import ConfigError
+from utils.core.names import shown
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,11 +38,16 @@ def main(argv: list[str] | None = None) -> int:
         description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="make_split.py LABELS... FACES_ROOT --out DIR [--seed N] [--fractions SET=SHARE ...]\n"
         "                     [--hold-out SHARE]\n"
+        "       make_split.py LABELS... --faces FACES_ROOT... --out DIR ...\n"
         "       make_split.py [LABELS...] --check LIST...",
     )  # fmt: skip
     parser.add_argument(
         "paths", nargs="*", metavar="LABELS... FACES_ROOT", type=Path,
         help="labels; and, to make lists, the folder of <name>/<frame>.png",
+    )  # fmt: skip
+    parser.add_argument(
+        "--faces", nargs="+", type=Path, default=[], metavar="FACES_ROOT",
+        help="several such folders, which several machines made; all else that is named are labels",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the lists")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw (default 0)")
@@ -60,18 +67,20 @@ def main(argv: list[str] | None = None) -> int:
 def make(arguments: argparse.Namespace) -> int:
     """Make the lists, or check some; exit status."""
     if arguments.check:
-        if arguments.out or arguments.hold_out is not None:
-            raise ConfigError("--check writes nothing; leave --out and --hold-out away")
+        if arguments.out or arguments.faces or arguments.hold_out is not None:
+            raise ConfigError("--check writes nothing; leave --out, --faces and --hold-out away")
         return check(arguments.check, arguments.paths)
-    if len(arguments.paths) < 2 or not arguments.out:
+    labels, roots = arguments.paths, arguments.faces
+    if not roots:
+        labels, roots = labels[:-1], labels[-1:]
+    if not labels or not arguments.out:
         raise ConfigError("needed are LABELS, FACES_ROOT and --out DIR; or --check LIST; see --help")
-    *labels, faces_root = arguments.paths
-    split(labels, faces_root, arguments.out, arguments.seed, arguments.fractions, arguments.hold_out)
+    split(labels, roots, arguments.out, arguments.seed, arguments.fractions, arguments.hold_out)
     return 0
 
 
 def split(
-    labels: list[Path], faces_root: Path, out: Path, seed: int, fractions: list[str], held_out: float | None
+    labels: list[Path], roots: list[Path], out: Path, seed: int, fractions: list[str], held_out: float | None
 ) -> None:
     """Read, count, draw and write; says what came of it."""
     shares = parse_fractions(fractions)
@@ -86,7 +95,7 @@ def split(
 
     table = read_labels(labels)
     given = table.loc[table["set_name"] != "", "original"].nunique()
-    table = assign_sets(count_crops(table, faces_root), shares, seed)
+    table = assign_sets(count_crops(table, roots), shares, seed)
     drawn = table["original"].nunique() - given
     if held_out is not None:
         table = hold_out(table, held_out, seed)
@@ -94,7 +103,7 @@ def split(
     out.mkdir(parents=True, exist_ok=True)
     write_list(table, out / "dfdc-data.csv")
     write_wsdan_list(table, out / "dfdc.json")
-    write_whole(out / "without-crops.txt", "".join(f"{name}\n" for name in missing))
+    write_whole(out / "without-crops.txt", "".join(f"{shown(name)}\n" for name in missing))
     wanted = ", ".join(f"{name} {share:g}" for name, share in shares.items())
     print(f"{drawn:,} originals drawn ({wanted}; seed {seed}), {given:,} in their given sets")
     print(describe(table, shares if drawn else ()))
@@ -108,7 +117,7 @@ def split(
             "may lie in different sets; labels with a column original prevent that",
             file=sys.stderr,
         )
-    halves = unfinished(table, faces_root)
+    halves = unfinished(table, roots)
     if halves:
         print(
             f"warning: the crops of {len(halves):,} videos, such as {halves[0]!r}, are of an extraction that "

@@ -78,7 +78,7 @@ def find(faces: Path, out: Path, workers: int) -> int:
 def crops_of(faces: Path) -> list[Path]:
     """The crops below a folder, sorted; DataError if there are none."""
     from utils.data.crops import crop_name
-    from utils.data.lists import crop_numbers
+    from utils.data.shards import crop_numbers
 
     folders = sorted(folder for folder in faces.iterdir() if folder.is_dir())
     paths = [folder / crop_name(number) for folder in folders for number in crop_numbers(folder)]

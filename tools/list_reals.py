@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from utils.core.console import run  # noqa: E402
 from utils.core.errors import DataError  # noqa: E402
-from utils.data.lists import crop_numbers, write_list  # noqa: E402
+from utils.data.lists import write_list  # noqa: E402
+from utils.data.shards import crop_numbers  # noqa: E402
 
 NEEDED = ("name", "source", "set_name")
 
@@ -59,6 +60,9 @@ def read_reals(path: Path) -> pd.DataFrame:
     missing = [column for column in NEEDED if column not in table.columns]
     if missing:
         raise DataError(f"{path} has no column {', '.join(missing)}; needed are {','.join(NEEDED)}")
+    for source in table["source"].unique():
+        if not source or source.startswith(".") or set(source) & {"/", "\0"}:
+            raise DataError(f"{path}: the source {source!r} can't be the name of a list")
     return table
 
 

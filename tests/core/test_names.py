@@ -1,10 +1,16 @@
 """File names from strangers, on a terminal and in tables."""
 
+import csv
+import io
 import os
+from pathlib import Path
 
 import pytest
 
-from utils.core.names import cell, name_in, shown
+from utils.core.files import csv_lines
+from utils.core.names import FORMULA, cell, name_in, shown
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "видео.mp4", "映像 1.mp4", "Ünï.mp4", "'quoted' \"twice\".mp4"])
@@ -30,3 +36,26 @@ def test_no_cell_is_a_formula_and_each_is_still_the_files_name(sign, tmp_path, m
     (tmp_path / name).touch()
     assert cell(name)[0] == "." and os.path.exists(cell(name)) and name_in(cell(name)) == name
     assert name_in("./a.mp4") == "./a.mp4"
+
+
+def test_rows_hold_no_formula_and_read_back_as_they_were():
+    texts = [f"{sign}1+1{rest}" for sign in FORMULA for rest in ("", ".mp4", "\r\nb", '",=2')]
+    rows = [[text, 0.5, -1, "-0.25", "+1e5", "./a", f"a,{text}"] for text in texts]
+    written, numbers = csv_lines(rows), ("-1", "-0.25", "+1e5")
+    for cells in csv.reader(io.StringIO(written, newline="")):
+        assert not [cell for cell in cells if cell.startswith(FORMULA) and cell not in numbers]
+    for name in ("a;=1+1.mp4", "a\t=1+1.mp4"):  # some spreadsheets part cells there
+        assert csv_lines([(name, 0.5)]) == f'"{name}","0.5"\n'
+    texts = [[*map(str, row)] for row in rows]
+    assert [[name_in(cell) for cell in row] for row in csv.reader(io.StringIO(written, newline=""))] == texts
+    assert list(csv.reader(io.StringIO(csv_lines(rows, exact=True), newline=""))) == texts
+
+
+def test_csv_is_written_in_one_place():
+    """What writes it otherwise would have to see to formulas itself."""
+    files = [path for folder in ("utils", "tools", ".") for path in (ROOT / folder).rglob("*.py")
+             if not {"tests", ".venv", "benchmarks"} & set(path.relative_to(ROOT).parts)]  # fmt: skip
+    writers = {path.name for path in files if any(
+        word in path.read_text() for word in ("csv.writer", "DictWriter", "to_csv")
+    )}  # fmt: skip
+    assert writers == {"files.py"}

@@ -1,6 +1,7 @@
 """Which crop a sample is, and what happens to crops that can't be read."""
 
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,6 +25,10 @@ def write_crop(path, value: int) -> None:
     row = np.linspace(value, 255 - value, 320).astype(np.uint8)
     image = np.stack([np.tile(row, (320, 1)), np.tile(row[:, None], (1, 320)), np.full((320, 320), value)], 2)
     cv2.imwrite(str(path), image.astype(np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+def root_of(videos):
+    return Path(videos.folders[0]).parent
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def test_validation_frames_are_spread_over_the_video_and_the_nearest_crop_stands
     three, four = validation(videos, 3), validation(videos, 4)
     first, second = ([value(three[SampleKey(epoch, s)]) for s in range(3, 6)] for epoch in (0, 1))
     assert first == second
-    blue = [read_crop(videos.root / "video1" / f"{n:03d}.png")[0][0, 0, 2] for n in (0, 2, 4)]
+    blue = [read_crop(root_of(videos) / "video1" / f"{n:03d}.png")[0][0, 0, 2] for n in (0, 2, 4)]
     assert [value(three[SampleKey(0, s)]) for s in range(3, 6)] == blue
     assert [value(four[SampleKey(0, s)]) for s in range(4, 8)] == [blue[0], blue[0], blue[1], blue[2]]
 
@@ -76,13 +81,13 @@ def test_crops_of_every_tenth_frame_are_all_within_reach(tmp_path):
 
 def test_validation_hands_over_the_crop_itself(videos):
     sample = validation(videos, 1)[SampleKey(0, 0)]
-    stored = cv2.imread(str(videos.root / "video0" / "000.png"))[..., ::-1]
+    stored = cv2.imread(str(root_of(videos) / "video0" / "000.png"))[..., ::-1]
     assert sample.images.dtype == torch.uint8 and np.array_equal(sample.images[0].numpy(), stored)
     assert (sample.labels.tolist(), sample.key, sample.broken) == ([0], SampleKey(0, 0), [])
 
 
 def test_training_frames_are_drawn_from_all_crops_anew_each_epoch(videos):
-    seen = {read_crop(videos.root / "video2" / f"{n:03d}.png")[0][0, 0, 2]: n for n in (0, 2, 4)}
+    seen = {read_crop(root_of(videos) / "video2" / f"{n:03d}.png")[0][0, 0, 2]: n for n in (0, 2, 4)}
     faces = FaceDataset(videos, np.full(6, 1), PREPROCESS, 0, lambda face, preprocess, rng: face)
     drawn = [seen[value(faces[SampleKey(epoch, 2)])] for epoch in range(30)]
     assert set(drawn) == {0, 2, 4}
@@ -151,21 +156,21 @@ def test_batches_do_not_depend_on_the_number_of_workers(videos):
 
 def test_a_broken_crop_is_replaced_by_another_of_its_video_then_by_its_like(videos):
     dataset = validation(videos, 1)
-    path = videos.root / "video4" / "000.png"
+    path = root_of(videos) / "video4" / "000.png"
     path.write_bytes(path.read_bytes()[:-30])
     sample = dataset[SampleKey(0, 4)]
-    others = [read_crop(videos.root / "video4" / name)[0] for name in ("002.png", "004.png")]
+    others = [read_crop(root_of(videos) / "video4" / name)[0] for name in ("002.png", "004.png")]
     assert any(np.array_equal(sample.images[0].numpy(), other) for other in others)
     assert sample.labels.tolist() == [1] and len(sample.broken) == 1 and "video4/000.png" in sample.broken[0]
 
     for name in ("002.png", "004.png"):
-        (videos.root / "video4" / name).write_bytes(b"")
+        (root_of(videos) / "video4" / name).write_bytes(b"")
     sample = dataset[SampleKey(0, 4)]
-    alike = [read_crop(path)[0] for path in (videos.root / "video5").glob("*.png")]
+    alike = [read_crop(path)[0] for path in (root_of(videos) / "video5").glob("*.png")]
     assert any(np.array_equal(sample.images[0].numpy(), other) for other in alike)
     assert len(sample.broken) == 3
 
-    for path in (videos.root / "video5").glob("*.png"):
+    for path in (root_of(videos) / "video5").glob("*.png"):
         path.unlink()
     sample = dataset[SampleKey(0, 4)]
     assert sample.images is None and collate([sample, dataset[SampleKey(0, 0)]]).images is None
@@ -215,7 +220,7 @@ def test_damaged_crops_and_odd_profiles_are_read_quietly(tmp_path, capfd):
 def test_a_sample_names_its_file(videos):
     dataset = ScheduledFaces(videos, PREPROCESS, 0, augmentation("alike"))
     # frame 14; the last crop is 4
-    assert dataset.file(SampleKey(0, 21)) == str(videos.root / "video1" / "004.png")
+    assert dataset.file(SampleKey(0, 21)) == str(root_of(videos) / "video1" / "004.png")
 
 
 def test_a_self_blended_sample_is_its_real_face_changed_and_called_fake(videos):
@@ -228,6 +233,6 @@ def test_a_self_blended_sample_is_its_real_face_changed_and_called_fake(videos):
     assert not torch.equal(blended.images, faces[SampleKey(1, 1, Kind.SELF_BLENDED)].images)
     name = {faces.file(wanted).split("/")[-2] for wanted in (key, SampleKey(0, 1))}
     assert name == {"video1"}
-    stored = [read_crop(videos.root / "video1" / f"{n:03d}.png")[0].astype(int) for n in (0, 2, 4)]
+    stored = [read_crop(root_of(videos) / "video1" / f"{n:03d}.png")[0].astype(int) for n in (0, 2, 4)]
     change = min(np.abs(blended.images[0].numpy() - image).mean() for image in stored)
     assert 0 < change < 25

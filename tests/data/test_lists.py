@@ -1,7 +1,6 @@
 """The published list formats, written and read back; bad lists told in one line; crops of listed videos."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,6 @@ from utils.core.errors import DataError
 from utils.core.files import write_whole
 from utils.data.lists import (
     Videos,
-    crop_numbers,
     find_videos,
     limit_videos,
     read_json_list,
@@ -20,6 +18,7 @@ from utils.data.lists import (
     write_list,
     write_wsdan_list,
 )
+from utils.data.shards import crop_numbers
 from utils.training.config import WSDANConfig
 from utils.training.sets import videos_of_sets
 
@@ -160,13 +159,13 @@ def test_videos_without_crops_are_told(tmp_path):
 
 def test_a_limit_keeps_both_classes():
     labels = np.array([0] * 4 + [1] * 2)
-    videos = Videos(Path("faces"), list("abcdef"), labels, np.full(6, 6), [np.arange(0, 6, 2)] * 6)
+    videos = Videos(list("ABCDEF"), list("abcdef"), labels, np.full(6, 6), [np.arange(0, 6, 2)] * 6)
     for limit in (2, 3):
         few = limit_videos(videos, limit, seed=0)
         assert set(few.labels) == {0, 1} and len(few) == limit
     for reals, fakes in ((3, 3), (1, 100), (100, 1), (7, 0), (0, 7)):
         labels, names = np.repeat([0, 1], [reals, fakes]), [str(k) for k in range(reals + fakes)]
-        videos = Videos(Path("faces"), names, labels, np.full(len(names), 6), [np.arange(3)] * len(names))
+        videos = Videos(names, names, labels, np.full(len(names), 6), [np.arange(3)] * len(names))
         for limit in (2, 3, 5):
             few = limit_videos(videos, limit, seed=0)
             assert len(few) == limit and set(few.labels) == set(labels)
@@ -187,3 +186,11 @@ def test_a_video_in_training_and_validation_is_refused(tmp_path, capsys):
     config = WSDANConfig(datapath=str(tmp_path), train_sets=("train", "test_all"))
     with pytest.raises(DataError, match="1 videos, such as 'c', are in train_sets"):
         videos_of_sets(table, tmp_path, config)
+
+
+def test_a_list_holds_no_formula_and_names_are_read_back(tmp_path):
+    rows = [("=1+1", 0, 3, "@train"), ("+a", 1, 2, "val"), ("NA", 0, 1, "val")]
+    table = pd.DataFrame(rows, columns=["name", "is_fake", "n_frame", "set_name"])
+    write_list(table, tmp_path / "list.csv")
+    assert not [line for line in (tmp_path / "list.csv").read_text().split("\n") if line[:1] in tuple("=+-@")]
+    assert read_list(tmp_path / "list.csv").values.tolist() == [list(row) for row in rows]

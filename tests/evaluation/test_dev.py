@@ -97,21 +97,21 @@ def no_swaps(targets, donors, most):
     return iter([(0, dev_set.read_face(targets[0])[::-1])])
 
 
-def build(folder, kept, monkeypatch, read_clip):
+def build(folder, kept, monkeypatch, read_clips, failed=None):
     monkeypatch.setattr(dev_set, "swaps", no_swaps)  # swapping is tested in test_swaps
     sources = Sources(folder / "val.csv", folder / "other.csv", folder / "faces", folder / "clips")
     sizes = Sizes(val_reals=2, val_fakes=2, elsewhere=2, clip_faces=3)
-    return dev_set.dev_set(sources, sizes, kept, read_clip)
+    return dev_set.dev_set(sources, sizes, kept, read_clips, failed)
 
 
 def test_parts_are_made_once_of_half_b(made, tmp_path, monkeypatch, face):
     read = []
 
-    def read_clip(path):
-        read.append(path.name)
-        return [face] * (5 if path.name == "a.mp4" else 1)
+    def read_clips(paths):
+        read.extend(path.name for path in paths)
+        return [[face] * (5 if path.name == "a.mp4" else 1) for path in paths]
 
-    parts = build(made, tmp_path, monkeypatch, read_clip)
+    parts = build(made, tmp_path, monkeypatch, read_clips)
     groups = {(part.group, part.is_fake): part for part in parts}
     assert groups["clips", False].owners == (0, 0, 0, 1) and read == ["a.mp4", "b.mp4"]
     assert set(dev_set.DAMAGE) <= {group for group, _ in groups}
@@ -119,9 +119,24 @@ def test_parts_are_made_once_of_half_b(made, tmp_path, monkeypatch, face):
     assert plain.shape == smooth.shape == (2, 320, 320, 3) and not np.array_equal(plain, smooth)
     drawn = labelled_faces(made / "val.csv", made / "faces", "val", half="B").paths
     assert drawn and all(half_of(path.parent.name) == "B" for path in drawn)
-    again = build(made, tmp_path, monkeypatch, read_clip)
+    again = build(made, tmp_path, monkeypatch, read_clips)
     assert again == parts and len(read) == 2
     assert np.array_equal(again[0].faces(), parts[0].faces())
+
+
+def test_parts_without_a_clip_that_failed_are_not_kept(made, tmp_path, monkeypatch, face):
+    read, failed = [], {}
+
+    def read_clips(paths):
+        read.append(len(paths))
+        failed.setdefault("a.mp4", "given up")
+        return [[], [face]]
+
+    for runs in (1, 2):
+        failed.clear()
+        parts = build(made, tmp_path, monkeypatch, read_clips, failed)
+        assert next(part for part in parts if part.group == "clips").owners == (1,)
+        assert len(read) == runs and failed
 
 
 def test_what_was_said_of_other_parts_is_not_taken_for_these(tmp_path):
@@ -145,7 +160,7 @@ def weights(path, seed: int, **metadata):
 
 
 def test_each_network_scores_a_face_once(made, tmp_path, monkeypatch, face):
-    parts = build(made, tmp_path, monkeypatch, lambda path: [face])
+    parts = build(made, tmp_path, monkeypatch, lambda paths: [[face] for _ in paths])
     one, two = (weights(tmp_path / f"{k}.safetensors", k, network="xception") for k in (1, 2))
     both = Candidate("both", (Member(one, 0.5), Member(two, 0.5)))
     row = dev_score.row_of(both, parts, tmp_path, "cpu")
@@ -170,7 +185,7 @@ def test_a_files_content_is_its_tensors_not_its_notes(tmp_path):
 
 
 def test_the_verdicts_limits_are_written_into_the_files(made, tmp_path, monkeypatch, face):
-    parts = build(made, tmp_path, monkeypatch, lambda path: [face])
+    parts = build(made, tmp_path, monkeypatch, lambda paths: [[face] for _ in paths])
     files = [weights(tmp_path / f"{k}.safetensors", k, network="xception", note="kept") for k in (1, 2)]
     before = [dev_score.content_of(path) for path in files]
     both = Candidate("both", tuple(Member(path, 0.5) for path in files))

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tarfile
+from argparse import Namespace
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from models import xception
 from utils.core.errors import ConfigError, DataError
 from utils.evaluation import matrix, matrix_sets
 from utils.evaluation.dev_set import Part
-from utils.evaluation.matrix_sets import EvalSet, Named, unpack
+from utils.evaluation.matrix_sets import EvalSet, Named, clips_reader, unpack
 from utils.weights.checkpoint import save_weights
 from utils.weights.preprocess import PREPROCESS_KEY
 
@@ -102,6 +103,22 @@ def test_the_command_on_sets_of_ones_own(faces, weights, tmp_path, capsys):
         assert error.startswith("error: ") and error.count("\n") == 1 and part_of_it in error
 
 
+def test_a_clip_that_cannot_be_read_is_left_out_and_named(weights, clip, tmp_path, capsys):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    shutil.copy(clip, folder / "a.mp4")
+    (folder / "broken.mp4").write_bytes(b"no video")
+    (folder / "labels.csv").write_text("filename,label\na.mp4,0\nbroken.mp4,1\n")
+    arguments = ["matrix", f"net={weights}", "--set", f"own={folder}", "--kept", str(tmp_path / "kept")]
+    for _ in range(2):  # the second run tries it again
+        assert load_script("evaluate.py").main([*arguments, "--output", f"{tmp_path}/o"]) == 0
+        data = json.loads((tmp_path / "o.json").read_text())
+        assert list(data["failed"]) == ["broken.mp4"] and "| broken.mp4 |" in capsys.readouterr().out
+        assert data["figures"]["net"]["own"]["files"] == 1
+    (folder / "a.mp4").write_bytes(b"no video")
+    assert load_script("evaluate.py").main(arguments) == 1 and "none of 2" in capsys.readouterr().err
+
+
 def test_places_of_sets_are_told_apart(tmp_path):
     (tmp_path / "a:b").mkdir()
     assert Named.read(f"x={tmp_path}/a:b").path == tmp_path / "a:b"
@@ -135,11 +152,12 @@ def test_the_shared_sets(shared, weights, tmp_path, monkeypatch):
     (tmp_path / "shared").mkdir()
     for name in ("faces", "reals", "videos"):
         (tmp_path / "shared" / name).symlink_to(shared / name)
-    sets = {one.name: one for one in matrix_sets.shared_sets(tmp_path / "shared", tmp_path / "kept")}
+    read = clips_reader(Namespace(workers=0, video_timeout=None, dask=None))
+    sets = {one.name: one for one in matrix_sets.shared_sets(tmp_path / "shared", tmp_path / "kept", read)}
     assert list(sets) == list(matrix_sets.SHARED_SETS)
     counts = {name: [len(part.owners) for part in one.parts] for name, one in sets.items()}
     assert 38 <= counts["val"][0] <= 40 and counts["swaps"][0] == counts["val"][0] > counts["swaps"][1] > 0
     assert counts["videos"] == [50, 50] and len(counts["reals"]) == len(counts["clips of reals"]) == 1
-    again = matrix_sets.shared_sets(tmp_path / "shared", tmp_path / "kept")
+    again = matrix_sets.shared_sets(tmp_path / "shared", tmp_path / "kept", read)
     assert [one.parts for one in again] == [one.parts for one in sets.values()]
     shutil.rmtree(tmp_path / "kept")

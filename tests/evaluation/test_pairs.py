@@ -1,5 +1,6 @@
 """Both rules for several people, measured: pairs of clips, and the tables of them."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from scripts import load_script
 from small_config import write_config, write_weights
 
 from utils.evaluation.clips import LabelledClip
-from utils.evaluation.pairs import HEIGHT, LENGTH, make_pairs
+from utils.evaluation.pairs import HEIGHT, LENGTH, make_pair, pairs_of
 from utils.evaluation.people_tables import reckoned_table
 from utils.faces.video import FrameReader
 from utils.scoring.verdict import limits_from
@@ -27,12 +28,12 @@ def test_pairs_are_laid_side_by_side_in_both_orders_at_one_pace(tmp_path):
     for name, grey, height, label in (("a", 60, 60, 0), ("b", 120, 120, 1), ("c", 200, 60, 1)):
         path = write_clip(tmp_path / f"{name}.mp4", [np.full((height, 80, 3), grey, np.uint8)] * 30)
         clips.append(LabelledClip(path, label, path.name))
-    (tmp_path / "pairs").mkdir()
-    pairs = make_pairs(clips, tmp_path / "pairs")
+    pairs = pairs_of(clips)
     assert [(pair.name, pair.label) for pair in pairs] == [
         ("a + b", 1), ("a + c", 1), ("b + a", 1), ("c + a", 1)
     ]  # fmt: skip
-    frames = [frame for _, frame in FrameReader(pairs[0].path)]
+    path = make_pair(pairs[0], tmp_path / "pair.mp4")
+    frames = [frame for _, frame in FrameReader(path)]
     assert len(frames) == 30 <= LENGTH * 25 and frames[0].shape == (HEIGHT, 640 + 320, 3)
     assert [level(frames[9][:, :600]), level(frames[9][:, 680:])] == pytest.approx([60, 120], abs=8)
 
@@ -56,7 +57,8 @@ def test_the_command_measures_both_rules(tmp_path, clip, capsys):
     shutil.copy(clip, folder / "a.mp4")
     frames = [cv2.resize(frame, None, fx=0.5, fy=0.5)[:, ::-1] for _, frame in FrameReader(clip)]
     write_clip(folder / "b.mp4", frames)
-    (folder / "labels.csv").write_text("filename,label\na.mp4,0\nb.mp4,1\n")
+    (folder / "broken.mp4").write_bytes(b"no video")
+    (folder / "labels.csv").write_text("filename,label\nbroken.mp4,1\na.mp4,0\nb.mp4,1\n")
     config = write_config(tmp_path / "c.py", write_weights(tmp_path / "w.safetensors"), face_limit=4)
     code = load_script("evaluate.py").main(["people", "--videos", str(folder), "--config", str(config),
                                             "--output", str(tmp_path / "p"), "--device", "cpu"])  # fmt: skip
@@ -68,3 +70,5 @@ def test_the_command_measures_both_rules(tmp_path, clip, capsys):
         persons = sorted(float(score) for score in rows[pair][4].strip("| ").split(", "))
         assert len(persons) == 2 and float(rows[pair][3].strip("*")) == persons[1]
     assert rows["two people, fake: all"][1] == "2"
+    failed = json.loads((tmp_path / "p.json").read_text())["failed"]
+    assert list(failed) == ["broken.mp4"] and failed["broken.mp4"] in rows["broken.mp4"][1]

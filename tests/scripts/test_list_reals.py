@@ -39,7 +39,10 @@ def test_a_list_for_each_source_and_none_of_dev_is_trained_on(folder):
 
 def test_what_cannot_be_used_is_named(folder, capsys):
     (folder / "bare.csv").write_text("name,source\na1,aa\n")
+    (folder / "out.csv").write_text("name,source,set_name\na1,../../harm,train\n")
     for table, faces, word in (("none.csv", "faces", "none.csv"), ("bare.csv", "faces", "set_name"),
-                               ("reals.csv", "empty", "empty")):  # fmt: skip
+                               ("reals.csv", "empty", "empty"),
+                               ("out.csv", "faces", "../../harm")):  # fmt: skip
         assert run(folder, table, faces) == 1
         assert word in capsys.readouterr().err
+    assert not list(folder.parent.glob("harm*"))

@@ -1,16 +1,18 @@
-"""--workers of make_dataset.py and best-submission.py: a decoder that crashes costs its file alone."""
+"""--workers of the commands that read videos: a decoder that crashes costs its file alone."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from planted import plant
-from scripts import ROOT
+from scripts import ROOT, load_script
 from submissions import rows
 
 SUBMISSION, DATASET = "best-submission.py", "make_dataset.py"
@@ -59,6 +61,39 @@ def test_scores_with_a_crash_are_those_without_the_file(clips, config, tmp_path,
     assert main(*common, "--output", tmp_path / "whole.csv")[0] == 0
     scored = [row for row in rows(output) if row[0] != "crash.mp4"]
     assert scored == rows(tmp_path / "whole.csv")
+
+
+@pytest.mark.parametrize(
+    "options", [["--workers", 1], pytest.param(["--dask", ""], marks=pytest.mark.slow)], ids=["crew", "dask"]
+)
+def test_figures_of_clips_with_a_crash_are_those_without_the_file(clips, config, tmp_path, options):
+    folder, env = clips
+    (folder / "labels.csv").write_text("filename,label\na.mp4,0\ncrash.mp4,1\nb.mp4,1\n")
+    command = ["clips", "--videos", str(folder), "--config", str(config), "--variants", "plain", "half size"]
+    with ExitStack() as stack:
+        if "--dask" in options:
+            distributed = pytest.importorskip("distributed", reason="requirements-dask.txt isn't installed")
+            cluster = distributed.LocalCluster(
+                n_workers=1, processes=True, dashboard_address=None, host="127.0.0.1", env=env
+            )
+            options[1] = stack.enter_context(cluster).scheduler_address
+        code, out, err = run("evaluate.py", *command, "face_limit=2", "--output", tmp_path / "o", *options,
+                             env=env)  # fmt: skip
+    assert code == 0 and "crash.mp4" in out, out + err
+    told = json.loads((tmp_path / "o.json").read_text())
+    assert list(told["failed"]) == ["crash.mp4"] and "SIGSEGV" in told["failed"]["crash.mp4"]
+    (folder / "labels.csv").write_text("filename,label\na.mp4,0\nb.mp4,1\n")
+    tool = load_script("evaluate.py")
+    assert tool.main([*command, "face_limit=2", "--output", str(tmp_path / "w"), "--device", "cpu"]) == 0
+    whole = json.loads((tmp_path / "w.json").read_text())
+    assert told["clips"] == approx_rows(whole["clips"]) and told["labels"] == whole["labels"]
+
+
+def approx_rows(rows):
+    """Figures but for the last digits, which the number of threads changes."""
+    if isinstance(rows, dict):
+        return {key: approx_rows(value) for key, value in rows.items()}
+    return pytest.approx(rows, abs=1e-4)
 
 
 @pytest.mark.slow

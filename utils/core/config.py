@@ -2,9 +2,10 @@
 
     config = load_config("xception-conf.py", XceptionConfig, ["batch_size=64", "precision=bf16"])
 
-What a field may say of itself, in its `metadata`: `path` (True: the value is a path), `words` (values of a
-path field that are no path), `bare` (True: a file name without a folder is left as it is), `path_at` (in a
-list of tuples, the place of the path), `dead` (True: accepted for the sake of old files, without effect).
+What a field may say of itself, in its `metadata`: `path` (True: the value is a path, or a tuple of them),
+`words` (values of a path field that are no path), `bare` (True: a file name without a folder is left as it
+is), `path_at` (in a list of tuples, the place of the path), `dead` (True: accepted for the sake of old files,
+without effect).
 A schema's class attribute PRESETS, {name: {choice: {key: value}}}, has names that stand for several keys;
 ALIASES, {name: key}, has other names of keys.
 """
@@ -237,6 +238,8 @@ def _resolve(value: Any, field: Field, base: Path) -> Any:
     if isinstance(value, str) and field.metadata.get("path"):
         bare = field.metadata.get("bare") and os.path.basename(value) == value
         return value if bare or value in field.metadata.get("words", ()) else _absolute(value, base)
+    if isinstance(value, tuple) and field.metadata.get("path"):
+        return tuple(_absolute(item, base) for item in value)
     place = field.metadata.get("path_at")
     if place is not None and value is not None:
         return [

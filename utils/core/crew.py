@@ -9,7 +9,7 @@ loses its worker twice, or alone takes too long, has failed, and the rest goes o
 
 A work is a picklable object:
     open(number, threads)  load what it needs, in worker `number`, with so many threads to compute
-    about                  what is to be said of it then
+    about                  what is to be said of it then, not None
     session(items, heard)  yields (item, outcome) of hashable items; tells `heard.begun(item, media)`
                            when one is read from now on, `heard.part(part, frames)` how far it is
     lost(item, reason)     the outcome of an item that was given up

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from utils.core.errors import ConfigError, UserError
-from utils.core.names import shown
+from utils.core.names import cell, shown
 
 # Process ids are a host's own, and a folder may be shared.
 HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
@@ -128,13 +128,18 @@ def link_whole(source: str | Path, path: str | Path) -> None:
             shutil.copyfile(source, aside)
 
 
-def csv_lines(rows: Iterable[Sequence[object]]) -> str:
-    """Rows as CSV: every row one that reads back as it is."""
+def csv_lines(rows: Iterable[Sequence[object]], exact: bool = False) -> str:
+    """Rows as CSV, in which no text is a formula to a spreadsheet; `names.name_in` reads it back as it was.
+
+    exact: texts stay as they are, for what compares them.
+    """
     text = io.StringIO(newline="")
     for row in rows:
-        # Before Python 3.13 the writer doesn't quote a lone carriage return, at which readers end the row.
-        has_return = any("\r" in str(value) for value in row)
-        quoting = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
+        row = [cell(value) if isinstance(value, str) and not exact else value for value in row]
+        # Before Python 3.13 the writer doesn't quote a lone carriage return, at which readers end the row;
+        # and some spreadsheets begin a cell at these.
+        is_torn = any(sign in str(value) for value in row for sign in "\r\t;")
+        quoting = csv.QUOTE_ALL if is_torn else csv.QUOTE_MINIMAL
         csv.writer(text, lineterminator="\n", quoting=quoting).writerow(row)
     return text.getvalue()
 

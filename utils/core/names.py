@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes what begins so, or opens an address
+import re
+
+# A spreadsheet computes what begins so, or opens an address; the wide forms are taken for the others in Asia.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 HERE = "./"
 
 
@@ -17,12 +21,14 @@ def shown(text: object) -> str:
     )
 
 
-def cell(name: object) -> str:
-    """A file's name for a table that people open: `./=1+1.mp4`, the same file, for what is no formula so."""
-    text = str(name)
-    return f"{HERE}{text}" if text.startswith(FORMULA) else text
+def cell(text: str) -> str:
+    """A text for a table that people open: of a file's name `./=1+1.mp4`, the same file, which is no formula.
+
+    Numbers stay.
+    """
+    return f"{HERE}{text}" if text.startswith(FORMULA) and not NUMBER.fullmatch(text) else text
 
 
 def name_in(cell: str) -> str:
-    """The name that `cell` was given."""
+    """The text that `cell` was given."""
     return cell.removeprefix(HERE) if cell.startswith(tuple(HERE + sign for sign in FORMULA)) else cell

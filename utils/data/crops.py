@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import os
 from collections import Counter
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.core.errors import DataError
-from utils.core.files import remove_leftovers, write_whole
+from utils.core.files import csv_lines, remove_leftovers, write_whole
 from utils.data.failures import NAME as FAILURES_FILE
 from utils.faces.align import TEMPLATE, similarity
 from utils.faces.detector import LANDMARK_NAMES, Face
@@ -234,11 +233,7 @@ COLUMNS = ("frame", "score", "x1", "y1", "x2", "y2") + tuple(
 
 def write_faces_csv(path: Path, rows: Iterable[tuple[int, Face]]) -> None:
     """Write (frame number, face) pairs; aside first, so the file is whole whenever it exists."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(face.row(frame) for frame, face in rows)
-    write_whole(path, text.getvalue())
+    write_whole(path, csv_lines([COLUMNS, *(face.row(frame) for frame, face in rows)]))
 
 
 def read_faces_csv(path: Path) -> list[tuple[int, Face]]:

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from utils.augment.self_blending import self_blended
 from utils.core.shortage import is_short
 from utils.data.batches import Sample
-from utils.data.crops import crop_landmarks, crop_name
+from utils.data.crops import crop_landmarks
 from utils.data.lists import Videos
 from utils.data.sampling import Kind, SampleKey, balanced, with_self_blended
 from utils.faces.pngs import critical_parts, size_of
@@ -106,7 +106,7 @@ class FaceDataset(Dataset):
         """The crop that a sample is, if it is readable."""
         rng = self._generator(key)
         candidates = self._candidates(self.video_of[key.index], self._frame(key, rng), rng)
-        return str(self._path(*next(candidates)))
+        return str(self.videos.crop(*next(candidates)))
 
     def _drawn(self, epoch: int, rng: np.random.Generator) -> np.ndarray:
         """The samples of an epoch, in no order of their own: indices (N,)."""
@@ -126,32 +126,29 @@ class FaceDataset(Dataset):
             return crop_drawn(frames, n_frame, rng.integers(max(n_frame, 1)))
         return n_frame * self.within[key.index] // self.counts[video]
 
-    def _path(self, name: str, number: int) -> Path:
-        return self.videos.root / name / crop_name(number)
-
     def _read(
         self, video: int, frame: int, rng: np.random.Generator
     ) -> tuple[Path | None, np.ndarray | None, list[str]]:
         """The crop asked for, or what stands in for it: its path, the face, and the broken crops met."""
         broken = []
-        for name, number in self._candidates(video, frame, rng):
-            path = self._path(name, number)
+        for candidate, number in self._candidates(video, frame, rng):
+            path = self.videos.crop(candidate, number)
             image, reason = read_crop(path)
             if image is not None:
                 return path, image, broken
             broken.append(f"{path}: {reason}")
         return None, None, broken
 
-    def _candidates(self, video: int, frame: int, rng: np.random.Generator) -> Iterator[tuple[str, int]]:
+    def _candidates(self, video: int, frame: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
         """The crop asked for, then what may stand in for it, in random order."""
         frames = self.videos.frames[video]
         nearest = frames[np.abs(frames - frame).argmin()]
-        yield self.videos.names[video], nearest
+        yield video, nearest
         for number in rng.permutation(frames[frames != nearest])[:OTHER_FRAMES]:
-            yield self.videos.names[video], number
+            yield video, number
         alike = np.flatnonzero(self.videos.labels == self.videos.labels[video])
         for other in rng.permutation(alike[alike != video])[:OTHER_VIDEOS]:
-            yield self.videos.names[other], rng.choice(self.videos.frames[other])
+            yield other, rng.choice(self.videos.frames[other])
 
 
 class ScheduledFaces(FaceDataset):

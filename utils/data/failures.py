@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils.core.files import csv_lines, write_whole
-from utils.core.names import cell, name_in
+from utils.core.names import name_in
 
 NAME = "failures.csv"
 COLUMNS = ("file", "reason")
@@ -66,11 +66,10 @@ def update_failures(
     path, known = out_dir / NAME, {str(file) for file in begun}
     table = [row for row in read_failures(path) if row[0] not in known]
     table += [(str(file), reason) for file, reason in rows]
-    table = [(cell(file), reason) for file, reason in sorted(table)]
     if not table:
         path.unlink(missing_ok=True)
         return path, 0
-    write_whole(path, csv_lines([COLUMNS, *table]))
+    write_whole(path, csv_lines([COLUMNS, *sorted(table)]))
     return path, len(table)
 
 
@@ -78,6 +77,6 @@ def read_failures(path: Path) -> list[tuple[str, str]]:
     """The rows of such a table; none where there is no table."""
     try:
         with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return [(name_in(row[0]), row[1]) for row in csv.reader(file) if len(row) == len(COLUMNS)][1:]
+            return [tuple(map(name_in, row)) for row in csv.reader(file) if len(row) == len(COLUMNS)][1:]
     except (OSError, csv.Error):
         return []

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from utils.core.errors import DataError
+from utils.core.names import name_in
 from utils.data.lists import read_json
 from utils.data.tables import Table, read_table
 
@@ -99,7 +100,9 @@ def _table_rows(table: Table, name: str, kind: str) -> Iterator[Label]:
             original = ""
         if tells and is_fake and not original:
             raise DataError(f"{where}: the fake {row[name]!r} has no original")
-        yield Label(row[name], is_fake, original, row.get("set_name", ""), row.get("source", ""), where)
+        texts = (row[name], original, row.get("set_name", ""), row.get("source", ""))
+        video, original, *rest = (text and name_in(text) for text in texts)
+        yield Label(video, is_fake, original, *rest, where)
 
 
 def _is_pair(cells: list[str]) -> bool:

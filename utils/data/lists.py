@@ -8,7 +8,6 @@ Two published formats: Xception reads `dfdc-data.csv`, `name,is_fake,n_frame,set
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,10 @@ import numpy as np
 import pandas as pd
 
 from utils.core.errors import DataError
-from utils.core.files import write_whole
-from utils.faces.video import CROP_NAME
+from utils.core.files import csv_lines, write_whole
+from utils.core.names import name_in
+from utils.data.crops import crop_name
+from utils.data.shards import Roots, described, find_crops
 
 COLUMNS = ("name", "is_fake", "n_frame", "set_name")
 JSON_SETS = ("train", "valid", "test", "test_all")  # those of the published file, in its order
@@ -26,9 +27,12 @@ JSON_SETS = ("train", "valid", "test", "test_all")  # those of the published fil
 
 @dataclass(frozen=True)
 class Videos:
-    """V videos that have crops: labels (V,) 1 = fake, n_frames (V,), frames = sorted crop numbers of each."""
+    """V videos that have crops: labels (V,) 1 = fake, n_frames (V,), frames = sorted crop numbers of each.
 
-    root: Path
+    folders: in which they lie.
+    """
+
+    folders: list[str]
     names: list[str]
     labels: np.ndarray
     n_frames: np.ndarray
@@ -37,25 +41,19 @@ class Videos:
     def __len__(self) -> int:
         return len(self.names)
 
+    def crop(self, video: int, frame: int) -> Path:
+        """The file of a crop."""
+        return Path(self.folders[video], crop_name(frame))
+
     def subset(self, picks: np.ndarray) -> Videos:
         """The videos at the given places, in that order."""
         return Videos(
-            self.root,
+            [self.folders[i] for i in picks],
             [self.names[i] for i in picks],
             self.labels[picks],
             self.n_frames[picks],
             [self.frames[i] for i in picks],
         )
-
-
-def crop_numbers(folder: str | Path) -> np.ndarray:
-    """The numbers of the crops in a folder (`009.png`), sorted; none if the folder isn't there."""
-    try:
-        with os.scandir(folder) as entries:
-            numbers = [int(entry.name[:-4]) for entry in entries if CROP_NAME.fullmatch(entry.name)]
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file is called so
-        return np.empty(0, np.int32)
-    return np.array(sorted(numbers), np.int32)
 
 
 def read_list(path: str | Path) -> pd.DataFrame:
@@ -78,7 +76,8 @@ def read_list(path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}: is_fake must be 0 or 1 and n_frame a whole number in every row")
     if (table["name"] == "").any():
         raise DataError(f"{path}: a video has no name")
-    return table
+    names = {column: table[column].map(name_in, na_action="ignore") for column in ("name", "set_name")}
+    return table.assign(**names)
 
 
 def read_wsdan_list(path: str | Path) -> pd.DataFrame:
@@ -106,7 +105,7 @@ def read_wsdan_list(path: str | Path) -> pd.DataFrame:
 def write_list(table: pd.DataFrame, path: Path) -> None:
     """Write the videos that have crops as `name,is_fake,n_frame,set_name`."""
     rows = table.loc[table["n_frame"] > 0, list(COLUMNS)]
-    write_whole(path, rows.to_csv(index=False, lineterminator="\n"))
+    write_whole(path, csv_lines([COLUMNS, *rows.itertuples(index=False)]))
 
 
 def write_wsdan_list(table: pd.DataFrame, path: Path) -> None:
@@ -143,11 +142,11 @@ def read_json_list(path: str | Path) -> pd.DataFrame:
     return read_wsdan_list(path).assign(n_frame=0)[list(COLUMNS)]
 
 
-def find_videos(table: pd.DataFrame, root: str | Path, sets: tuple[str, ...]) -> tuple[Videos, list[str]]:
-    """The videos of the sets that have crops under `root/<name>/`, and the names of those that have none.
+def find_videos(table: pd.DataFrame, roots: Roots, sets: tuple[str, ...]) -> tuple[Videos, list[str]]:
+    """The videos of the sets that have crops, `<root>/<name>/`, and the names of those that have none.
 
     A video that is listed again counts once. DataError if it has another label then, if a set isn't in the
-    table, or if no video of them has a crop.
+    table, if no video of them has a crop, and as of `find_crops`.
     """
     known = sorted(table["set_name"].dropna().unique())
     for name in sets:
@@ -158,12 +157,13 @@ def find_videos(table: pd.DataFrame, root: str | Path, sets: tuple[str, ...]) ->
     if len(torn):
         raise DataError(f"the list calls {torn.iloc[0]!r} both real and fake ({len(torn)} such videos)")
     rows = rows.reset_index(drop=True)
-    frames = [crop_numbers(os.path.join(root, name)) for name in rows["name"]]
+    folders, frames = find_crops(rows["name"].tolist(), roots)
     found = np.array([len(numbers) > 0 for numbers in frames])
     if not found.any():
-        raise DataError(f"{root} (data_root) holds no <name>/<frame>.png of the {len(rows)} listed videos")
+        where = f"{described(roots)} (data_root)"
+        raise DataError(f"{where} holds no <name>/<frame>.png of the {len(rows)} listed videos")
     videos = Videos(
-        Path(root),
+        folders,
         rows["name"].tolist(),
         rows["is_fake"].to_numpy(np.int64),
         rows["n_frame"].to_numpy(np.int64),

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from utils.core.errors import DataError
-from utils.data.crops import crop_landmarks, crop_name
+from utils.data.crops import crop_landmarks
 from utils.data.labels import read_labels
 from utils.data.lists import Videos, find_videos, read_json_list, read_list
+from utils.data.shards import Roots
 from utils.faces.align import TEMPLATE
 
 
@@ -33,7 +34,7 @@ class Source:
         """The crop of a video that is nearest to a frame."""
         frames = self.videos.frames[video]
         number = frames[np.abs(frames - frame).argmin()]
-        return self.videos.root / self.videos.names[video] / crop_name(number)
+        return self.videos.crop(video, number)
 
     def landmarks(self) -> np.ndarray:
         """Of the first crop of each real video, in its pixels: (R, 5, 2)."""
@@ -46,12 +47,12 @@ def read_any_list(path: str | Path) -> pd.DataFrame:
     return (read_json_list if str(path).lower().endswith(".json") else read_list)(path)
 
 
-def read_source(list_path: str | Path, root: str | Path, sets: Sequence[str], labels: str | None) -> Source:
-    """The videos of a list's sets that have crops under `root`; labels: a table that tells originals.
+def read_source(list_path: str | Path, roots: Roots, sets: Sequence[str], labels: str | None) -> Source:
+    """The videos of a list's sets that have crops in `roots`; labels: a table that tells originals.
 
     DataError for a list, labels or crops that can't be used, and where none of the videos is real.
     """
-    videos, _ = find_videos(read_any_list(list_path), root, tuple(sets))
+    videos, _ = find_videos(read_any_list(list_path), roots, tuple(sets))
     if not (videos.labels == 0).any():
         raise DataError(f"{list_path}: no real video of the sets {', '.join(sets)} has crops")
     pairs = np.empty((0, 2), np.int64) if labels is None else find_pairs(videos, read_labels([labels]))

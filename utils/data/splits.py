@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,30 +13,30 @@ import pandas as pd
 
 from utils.core.errors import DataError
 from utils.data.crops import FACES_FILE
-from utils.data.lists import crop_numbers, read_list, read_wsdan_list
+from utils.data.lists import read_list, read_wsdan_list
+from utils.data.shards import READERS, Roots, described, find_crops, roots_in
 from utils.faces.video import SOURCE_FILE
 
-READERS = 16  # folders listed at a time: a network disk answers slowly, but many at once
 
-
-def count_crops(table: pd.DataFrame, root: str | Path) -> pd.DataFrame:
-    """The table with n_frame, the crops each video has under `root/<name>/`; DataError if none has any."""
-    if not Path(root).is_dir():
-        raise DataError(f"{root}: no such folder of face crops; make_dataset.py makes it")
-    folders = [os.path.join(root, name) for name in table["name"]]
-    with ThreadPoolExecutor(READERS) as pool:
-        counts = [len(numbers) for numbers in pool.map(crop_numbers, folders)]
+def count_crops(table: pd.DataFrame, roots: Roots) -> pd.DataFrame:
+    """The table with n_frame, the crops each video has, `<root>/<name>/`. DataError if none has any, and as
+    of `find_crops`."""
+    counts = [len(numbers) for numbers in find_crops(table["name"].tolist(), roots)[1]]
     if not any(counts):
-        raise DataError(f"{root} holds no crop <name>/<frame>.png of the {len(table)} labelled videos")
+        where = described(roots)
+        raise DataError(f"{where} holds no crop <name>/<frame>.png of the {len(table)} labelled videos")
     return table.assign(n_frame=counts)
 
 
-def unfinished(table: pd.DataFrame, root: str | Path) -> list[str]:
+def unfinished(table: pd.DataFrame, roots: Roots) -> list[str]:
     """The videos whose crops are those of an extraction that was not finished: some may be missing."""
+    folders = roots_in(roots)
 
     def is_unfinished(name: str) -> bool:
-        folder = Path(root, name)
-        return (folder / SOURCE_FILE).is_file() and not (folder / FACES_FILE).is_file()
+        return any(
+            Path(root, name, SOURCE_FILE).is_file() and not Path(root, name, FACES_FILE).is_file()
+            for root in folders
+        )
 
     with ThreadPoolExecutor(READERS) as pool:
         names = table["name"].tolist()

@@ -21,10 +21,8 @@ import numpy as np
 from utils.augment.codecs import jpeg
 from utils.augment.effects import darken, shrink
 from utils.core.config import ROOT
-from utils.core.console import Progress
 from utils.core.errors import DataError, MediaError, WeightsError
 from utils.data.label_files import METADATA_FILE, read_label_files
-from utils.evaluation.clip_tables import clip_figures
 from utils.evaluation.sample_clips import REAL_CLIPS, frame_rate, package_file, write_video
 from utils.faces.frames import SpreadFrames, StrideFrames
 from utils.faces.people import PeopleDetector
@@ -117,22 +115,19 @@ def labelled_clips(folder: Path, labels: Sequence[Path] = ()) -> list[LabelledCl
     return clips
 
 
-def check_readable(clips: Iterable[LabelledClip]) -> None:
-    """Read a frame of each, before long work with them; DataError names the first that gives none."""
-    for clip in clips:
-        try:
-            next(iter(FrameReader(clip.path)))
-        except MediaError as error:
-            raise DataError(f"{clip.path}: {error}") from None
+def unheard() -> None:
+    """What is told where nobody wants to know that work goes on."""
 
 
-def face_scores(frames: Frames, detector: Detector, ensemble: Ensemble, limit: int) -> np.ndarray:
+def face_scores(
+    frames: Frames, detector: Detector, ensemble: Ensemble, limit: int, tick: Callable[[], None] = unheard
+) -> np.ndarray:
     """p(fake) (N,) of the largest face of each frame that has one, N at most `limit`.
 
     Of a `PeopleDetector`'s faces, those of the person with the highest mean. Raises MediaError where no frame
     can be read, and WeightsError where a probability isn't finite.
     """
-    found = found_faces(frames, detector, limit)
+    found = found_faces(frames, detector, limit, tick)
     if isinstance(detector, PeopleDetector) and found:
         chosen = faces_to_judge(found, limit)
         found, persons = [one.found for one in chosen], np.array([one.person for one in chosen])
@@ -145,19 +140,27 @@ def face_scores(frames: Frames, detector: Detector, ensemble: Ensemble, limit: i
     return max((scores[persons == person] for person in set(persons)), key=np.mean, default=scores)
 
 
-def clip_faces(frames: Frames, detector: Detector, limit: int) -> list[np.ndarray]:
+def clip_faces(
+    frames: Frames, detector: Detector, limit: int, tick: Callable[[], None] = unheard
+) -> list[np.ndarray]:
     """The largest face of each frame that has one, aligned uint8 RGB (320, 320, 3), `limit` at most.
 
     frames: (number, frame) pairs, as of a `FrameReader`. MediaError where none can be read.
     """
-    return [found.crop[..., ::-1] for found in found_faces(frames, detector, limit)]  # BGR -> RGB
+    return [found.crop[..., ::-1] for found in found_faces(frames, detector, limit, tick)]  # BGR -> RGB
 
 
-def found_faces(frames: Frames, detector: Detector, limit: int) -> list[FoundFace]:
-    """The faces that a detector finds in `limit` of the frames that have one; MediaError as `clip_faces`."""
+def found_faces(
+    frames: Frames, detector: Detector, limit: int, tick: Callable[[], None] = unheard
+) -> list[FoundFace]:
+    """The faces that a detector finds in `limit` of the frames that have one; MediaError as `clip_faces`.
+
+    tick: told after each batch of frames.
+    """
     faces = []
     with closing(face_stream([Clip(frames)], detector, limit)) as stream:
         for step in stream:
+            tick()
             faces += [found for _, found in step.faces]
             for clip in step.ended:
                 if clip.failure is not None:
@@ -168,11 +171,13 @@ def found_faces(frames: Frames, detector: Detector, limit: int) -> list[FoundFac
 class VariantFrames:
     """The frames that the config looks at, with their numbers, of one variant of a clip.
 
-    Iterating raises MediaError, DataError.
+    tick: told of each frame that is coded anew before one is given. Iterating raises MediaError, DataError.
     """
 
-    def __init__(self, path: Path, variant: str, config: SubmissionConfig):
-        self.path, self.variant, self.config = path, variant, config
+    def __init__(
+        self, path: Path, variant: str, config: SubmissionConfig, tick: Callable[[], None] = unheard
+    ):
+        self.path, self.variant, self.config, self.tick = path, variant, config, tick
         self._frames: StrideFrames | SpreadFrames = frames_of(path, config)
 
     @property
@@ -187,7 +192,7 @@ class VariantFrames:
             return
         # by stride no more of the clip than may be looked at if each frame holds a face
         most = None if self.config.frames == "spread" else self.config.frame_stride * self.config.face_limit
-        start = (frame for _, frame in islice(FrameReader(self.path), most))
+        start = (frame for _, frame in islice(FrameReader(self.path), most) if self.tick() is None)
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder, "clip.mp4")
             if self.variant in H264:
@@ -212,24 +217,3 @@ def write_h264(frames: Iterable[Frame], path: Path, rate_factor: int) -> None:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="bgr24")))
         if stream is not None:
             container.mux(stream.encode(None))
-
-
-def judge_clips(
-    chosen: Sequence[LabelledClip],
-    variants: Sequence[str],
-    judges: tuple[Detector, Ensemble],
-    config: SubmissionConfig,
-) -> dict[str, dict[str, dict]]:
-    """Figures by clip's name and variant. DataError naming a clip that can't be read, WeightsError."""
-    rows: dict[str, dict[str, dict]] = {clip.name: {} for clip in chosen}
-    with Progress("clips", len(chosen) * len(variants)) as progress:
-        for clip in chosen:
-            for variant in variants:
-                frames = VariantFrames(clip.path, variant, config)
-                try:
-                    found = face_scores(frames, *judges, config.face_limit)
-                except MediaError as error:
-                    raise DataError(f"{clip.path}: {error}") from None
-                rows[clip.name][variant] = clip_figures(found, clip.label)
-                progress.update(images=len(found))
-    return rows

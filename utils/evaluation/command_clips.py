@@ -6,6 +6,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
+from utils.core.workers import add_options, place_for
 from utils.evaluation.command_options import add_config, stated, without_overrides
 
 TEXT = """Mean p(fake) of real and labelled clips, plain and re-compressed, scaled down or darkened (the
@@ -19,6 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--videos", type=Path, help="folder of clips with a labels.csv or metadata.json")
     parser.add_argument("--labels", type=Path, nargs="+", default=[], metavar="FILE", help="labels elsewhere")
     parser.add_argument("--variants", nargs="+", default=[], metavar="NAME", help="only these; default: all")
+    add_options(parser)
 
 
 def work(arguments: argparse.Namespace) -> tuple[str, dict, list, list]:
@@ -26,10 +28,11 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict, list, list]:
     from utils.core.config import load_config
     from utils.core.errors import ConfigError, DataError
     from utils.evaluation import clip_tables, clips
+    from utils.evaluation.clip_work import Variants, answers, failures_table, parted
     from utils.evaluation.report_tables import joined
     from utils.evaluation.scores import table_of
     from utils.scoring.config import SubmissionConfig
-    from utils.scoring.scorer import build
+    from utils.scoring.scorer import check_files
 
     variants = without_overrides(arguments.variants, arguments) or list(clips.VARIANTS)
     unknown = [name for name in variants if name not in clips.VARIANTS]
@@ -43,9 +46,12 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict, list, list]:
     twice = [name for name, count in Counter(clip.name for clip in chosen).items() if count > 1]
     if twice:
         raise DataError(f"two clips are called {twice[0]}; rename the labelled one")
-    clips.check_readable(chosen)
-    rows = clips.judge_clips(chosen, variants, build(config, arguments.device), config)
-    labels = {clip.name: clip.label for clip in chosen}
+    check_files(config)
+    with place_for(arguments, Variants(config, arguments.device, variants), len(chosen)) as place:
+        place.ready()
+        found, failed = parted(answers(place, chosen))
+    rows = {clip.name: figures for clip, figures in found.items()}
+    labels = {clip.name: clip.label for clip in found}
     judged = clip_tables.judged_clips(rows, labels)
     tables = [
         clip_tables.means_table(rows, labels, variants), clip_tables.spread_table(rows, labels, variants[0]),
@@ -53,5 +59,7 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict, list, list]:
     ]  # fmt: skip
     all_figures = {one.name: one.figures() for one in judged}
     tables += [table_of(all_figures, title="A score a clip")] if judged else []
+    tables += failures_table(failed)
     data = {"labels": labels, "config": stated(config), "clips": rows, "figures": all_figures}
+    data["failed"] = failed
     return joined(tables), data, tables, judged

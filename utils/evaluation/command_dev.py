@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from utils.core.config import ROOT
+from utils.core.workers import add_options
 from utils.evaluation.command_options import BUNDLED, report_name
 
 TEXT = """One score a candidate: mean AUC, less twice what the worst group of reals called fake exceeds 8% by,
@@ -30,12 +30,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=report_name, metavar="NAME",
                         help="NAME.json has the candidates so far: these join them")  # fmt: skip
     parser.add_argument("--device", default="auto")
+    add_options(parser)
 
 
 def work(arguments: argparse.Namespace) -> tuple[str, dict]:
     """The table of all candidates as Markdown, and as plain data. Raises UserError and OSError."""
     from utils.core.errors import ConfigError
     from utils.evaluation import dev_score
+    from utils.evaluation.clip_work import failures_table
     from utils.evaluation.dev_set import Sizes, Sources, dev_set
 
     chosen = [
@@ -44,7 +46,8 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict]:
     if arguments.limits and len(chosen) > 1:
         raise ConfigError("--limits: name the one candidate whose files are to state them")
     sources = Sources(arguments.val, arguments.elsewhere, arguments.faces, arguments.clips)
-    parts = dev_set(sources, Sizes(), arguments.kept, clip_reader())
+    read = clips_reader(arguments)
+    parts = dev_set(sources, Sizes(), arguments.kept, read, read.failed)
     rows = dev_score.rows_in(arguments.output)
     for candidate in chosen:
         row = dev_score.row_of(candidate, parts, arguments.kept, arguments.device)
@@ -53,22 +56,18 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict]:
         dev_score.state_limits(chosen[0], parts, arguments.kept, arguments.device)
     sizes = {dev_score.key_of(part): len(part.owners) for part in parts}
     counted = ", ".join(f"{count} {name}" for name, count in sizes.items())
-    return f"{dev_score.markdown(rows)}\n\nFaces: {counted}", {"faces": sizes, "candidates": rows}
+    text = [dev_score.markdown(rows), f"Faces: {counted}"]
+    text += [table.markdown() for table in failures_table(read.failed)]
+    return "\n\n".join(text), {"faces": sizes, "candidates": rows, "failed": read.failed}
 
 
-def clip_reader() -> Callable:
-    """What reads the faces of a clip, as the bundled config scores it; the detector comes with the first."""
-    from functools import cache
+def clips_reader(arguments: argparse.Namespace):
+    """What reads the faces of clips: one frame of so many, as the published procedure does."""
+    from dataclasses import replace
 
     from utils.core.config import load_config
-    from utils.core.device import pick_device
-    from utils.evaluation.clips import clip_faces
-    from utils.faces.upright import detector_of
-    from utils.faces.video import FrameReader
+    from utils.evaluation.clip_work import ReadClips
     from utils.scoring.config import SubmissionConfig
 
-    config = load_config(BUNDLED, SubmissionConfig)
-    detector = cache(lambda: detector_of(config, pick_device("cpu")))
-    return lambda path: clip_faces(
-        FrameReader(path, every=config.frame_stride), detector(), config.face_limit
-    )
+    config = replace(load_config(BUNDLED, SubmissionConfig), frames="stride")
+    return ReadClips(config, "cpu", arguments)

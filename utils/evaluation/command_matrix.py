@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from utils.core.config import ROOT
+from utils.core.workers import add_options
 from utils.evaluation.command_options import BUNDLED, add_output, positive
 
 TEXT = """The field's usual table: AUC, equal error rate, log loss, accuracy, reals called fake and fakes
@@ -28,6 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
                         help="what the mean of NAME=... is of")  # fmt: skip
     parser.add_argument("--kept", type=Path, default=ROOT / "output/matrix", help="faces and logits are kept")
     parser.add_argument("--device", default="auto")
+    add_options(parser)
     add_output(parser)
 
 
@@ -37,28 +39,30 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict, list, list]:
 
     from utils.core.config import load_config
     from utils.core.errors import DataError
+    from utils.evaluation.clip_work import failures_table
     from utils.evaluation.clips import shared_folder
     from utils.evaluation.dev_score import read_candidate
     from utils.evaluation.matrix import matrix_of, matrix_tables, shipped, stated
-    from utils.evaluation.matrix_sets import Named, named_sets, shared_sets
+    from utils.evaluation.matrix_sets import Named, clips_reader, named_sets, shared_sets
     from utils.evaluation.report_tables import joined
     from utils.scoring.config import SubmissionConfig
 
     chosen = [read_candidate(text, arguments.combine, False) for text in arguments.candidates]
     chosen = chosen or shipped(load_config(BUNDLED, SubmissionConfig))
     rows = stated(chosen)  # names a file that isn't there before the work
-    shared = arguments.shared or shared_folder()
+    shared, read = arguments.shared or shared_folder(), clips_reader(arguments)
     if arguments.sets:
         own = [Named.read(text) for text in arguments.sets]
-        sets = named_sets(own, arguments.faces, arguments.limit, arguments.kept)
+        sets = named_sets(own, arguments.faces, arguments.limit, arguments.kept, read)
     elif shared is None:
         raise DataError("no folder of shared data; name sets of your own with --set")
     else:
-        sets = shared_sets(shared, arguments.kept)
+        sets = shared_sets(shared, arguments.kept, read)
     judged = matrix_of(chosen, sets, arguments.device)
     figures = {name: {one: row[one].figures() for one in row} for name, row in judged.items()}
-    tables = matrix_tables(figures, sets)
+    tables = [*matrix_tables(figures, sets), *failures_table(read.failed)]
     first = chosen[0].name
     plotted = [replace(one, name=f"{first}: {one.name}") for one in judged[first].values()]
     data = {"rows": rows, "sets": {one.name: one.what for one in sets}, "figures": figures}
+    data["failed"] = read.failed
     return joined(tables), data, tables, plotted

@@ -7,9 +7,8 @@ faces of another place and their swaps; real clips of two more. Half A is for ca
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,8 @@ DAMAGE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 PLAIN, ELSEWHERE, CLIPS = "plain", "elsewhere", "clips"  # groups of reals besides the damaged ones
 SWAPS, SWAPS_ELSEWHERE = "swaps", "swaps elsewhere"  # of fakes, to set beside PLAIN and ELSEWHERE
 
-ReadClip = Callable[[Path], Iterable[np.ndarray]]
+# The aligned faces, uint8 RGB (320, 320, 3), of each of some clips; none of one that can't be read.
+ReadClips = Callable[[Sequence[Path]], list[list[np.ndarray]]]
 Owned = Iterable[tuple[int, np.ndarray]]  # a number of whose face it is, and the face
 Made = Iterator[tuple[str, bool, Owned]]  # group, whether fake, and the faces of each part
 
@@ -83,19 +83,25 @@ def drawn(faces: LabelledFaces, label: int, count: int, seed: int = 0) -> list[P
     return [faces.paths[place] for place in np.random.default_rng(seed).permutation(places)[:count]]
 
 
-def dev_set(sources: Sources, sizes: Sizes, folder: Path, read_clip: ReadClip) -> list[Part]:
+def dev_set(
+    sources: Sources, sizes: Sizes, folder: Path, read_clips: ReadClips,
+    failed: Mapping[str, str] | None = None,
+) -> list[Part]:  # fmt: skip
     """The parts, from `folder` where they lie already; DataError for lists, crops or clips of no use.
 
-    read_clip: gives the aligned faces, uint8 RGB (320, 320, 3), of a video.
+    failed: as of `kept_parts`.
     """
     stated = json.dumps([VERSION, asdict(sizes), *map(str, asdict(sources).values())])
-    return kept_parts(folder, stated, lambda: made(sources, sizes, read_clip))
+    return kept_parts(folder, stated, lambda: made(sources, sizes, read_clips), failed)
 
 
-def kept_parts(folder: Path, stated: str, make: Callable[[], Made]) -> list[Part]:
+def kept_parts(
+    folder: Path, stated: str, make: Callable[[], Made], failed: Mapping[str, str] | None = None
+) -> list[Part]:
     """Parts as they lie in `folder`, if they were made of what is stated; else made and kept there.
 
-    What networks said of other parts, kept beside them, is removed.
+    What networks said of other parts, kept beside them, is removed. failed: what `make` fills with the files
+    that it has to leave out; with one more the parts are for this time alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "dev.json"
@@ -106,20 +112,22 @@ def kept_parts(folder: Path, stated: str, make: Callable[[], Made]) -> list[Part
                 Part(row["group"], row["is_fake"], folder / row["file"], tuple(row["owners"]))
                 for row in kept["parts"]
             ]
+        note.unlink()
     for logits in folder.glob("*.npz"):  # of the faces that were here
         logits.unlink()
-    parts = []
+    parts, before = [], len(failed or ())
     for group, is_fake, owned in make():
         owned = list(owned)
         path = folder / f"{group.replace(' ', '-').replace('/', '-')}-{'fake' if is_fake else 'real'}.npy"
         np.save(path, np.stack([face for _, face in owned]))
         parts.append(Part(group, is_fake, path, tuple(owner for owner, _ in owned)))
     rows = [{**asdict(part), "path": None, "file": part.path.name} for part in parts]
-    write_whole(note, json.dumps({"made_of": stated, "parts": rows}))
+    if len(failed or ()) == before:
+        write_whole(note, json.dumps({"made_of": stated, "parts": rows}))
     return parts
 
 
-def made(sources: Sources, sizes: Sizes, read_clip: ReadClip) -> Made:
+def made(sources: Sources, sizes: Sizes, read_clips: ReadClips) -> Made:
     """The parts as they are made."""
     val = labelled_faces(sources.val, sources.root, sources.val_set, half="B")
     chosen = {0: drawn(val, 0, sizes.val_reals), 1: drawn(val, 1, sizes.val_fakes)}
@@ -131,7 +139,7 @@ def made(sources: Sources, sizes: Sizes, read_clip: ReadClip) -> Made:
     reals = drawn(other, 0, sizes.elsewhere)
     yield ELSEWHERE, False, damaged(reals, ELSEWHERE, np.asarray)
     yield SWAPS_ELSEWHERE, True, swaps(reals, drawn(other, 0, len(other)), sizes.swaps_elsewhere)
-    yield CLIPS, False, clip_faces(sources.clips, read_clip, sizes.clip_faces)
+    yield CLIPS, False, clip_faces(sources.clips, read_clips, sizes.clip_faces)
 
 
 def damaged(paths: list[Path], name: str, damage: Callable) -> Iterator[tuple[int, np.ndarray]]:
@@ -159,10 +167,7 @@ def swaps(targets: list[Path], donors: list[Path], most: int) -> Iterator[tuple[
         raise DataError(f"none of {len(targets)} real faces fits another in colour and pose; take more")
 
 
-def clip_faces(folder: Path, read_clip: ReadClip, limit: int) -> Iterator[tuple[int, np.ndarray]]:
+def clip_faces(folder: Path, read_clips: ReadClips, limit: int) -> Iterator[tuple[int, np.ndarray]]:
     """The first faces of the clips in a folder, the clip's number before each."""
-    files, _ = find_media(folder)
-    with Progress("clips", len(files)) as progress:
-        for number, path in enumerate(files):
-            yield from ((number, face) for face in islice(read_clip(path), limit))
-            progress.update(images=1)
+    for number, faces in enumerate(read_clips(find_media(folder)[0])):
+        yield from ((number, face) for face in faces[:limit])

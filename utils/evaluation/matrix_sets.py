@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable, Iterable
+from argparse import Namespace
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,14 @@ from utils.core.console import Progress
 from utils.core.errors import ConfigError, DataError
 from utils.data.crops import Settings, plan_jobs, split_jobs
 from utils.data.extraction import Extractor
-from utils.evaluation.clips import LabelledClip, clip_faces, labelled_clips
+from utils.evaluation.clip_work import ReadClips
+from utils.evaluation.clips import LabelledClip, labelled_clips
 from utils.evaluation.dev_set import Made, Part, damaged, kept_parts, swaps
 from utils.evaluation.measures import labelled_faces
 from utils.faces.upright import detector_of
 from utils.faces.video import find_media
 from utils.scoring.config import SubmissionConfig
-from utils.scoring.scorer import BUNDLED, frames_of
+from utils.scoring.scorer import BUNDLED
 
 VERSION = 1  # of what is kept
 MOST_FACES = 300  # of each kind, drawn
@@ -59,7 +61,7 @@ SHARED_SETS = {
 }
 
 
-def shared_sets(shared: Path, kept: Path) -> list[EvalSet]:
+def shared_sets(shared: Path, kept: Path, read: ReadClips) -> list[EvalSet]:
     """The sets of the folder of shared data; kept: where faces are kept. DataError for one of no use."""
     for name in ("faces/faces.csv", "faces/val.tar", "reals/reals.csv", "reals/reals.tar", "videos"):
         if not (shared / name).exists():
@@ -67,7 +69,7 @@ def shared_sets(shared: Path, kept: Path) -> list[EvalSet]:
     clips = [*labelled_clips(shared / "videos"), *real_clips(shared / "reals" / "clips")]
     files = [shared / "faces/val.tar", shared / "reals/reals.tar", *(clip.path for clip in clips)]
     folder, stated = place_for(kept, files)
-    made = kept_parts(folder, stated, partial(_shared_parts, shared, folder))
+    made = kept_parts(folder, stated, partial(_shared_parts, shared, folder, read), read.failed)
     by_key = {(part.group, part.is_fake): part for part in made}
     sets = []
     for name, (real, fake, what, is_clips) in SHARED_SETS.items():
@@ -86,7 +88,7 @@ def place_for(kept: Path, files: Iterable[Path]) -> tuple[Path, str]:
     return kept / hashlib.sha256(stated.encode()).hexdigest()[:12], stated
 
 
-def _shared_parts(shared: Path, folder: Path) -> Made:
+def _shared_parts(shared: Path, folder: Path, read: ReadClips) -> Made:
     faces = pd.read_csv(shared / "faces/faces.csv", dtype=str, keep_default_na=False)
     reals = pd.read_csv(shared / "reals/reals.csv", dtype=str, keep_default_na=False)
     drawn = {
@@ -102,7 +104,6 @@ def _shared_parts(shared: Path, folder: Path) -> Made:
         if not label:
             swapped = "swaps" if group == "val" else f"swaps of {group}"
             yield swapped, True, swaps(paths, paths, len(paths))
-    read = clip_reader()
     for group, clips in (("clips of reals", real_clips(shared / "reals/clips")),
                          ("videos", labelled_clips(shared / "videos"))):  # fmt: skip
         yield from _clip_parts(group, clips, read)
@@ -153,11 +154,9 @@ def extract(pictures: Path, folder: Path) -> dict[str, Path]:
     return {name: crops[0] for name, crops in found.items() if crops}
 
 
-def clip_reader() -> Callable[[Path], list[np.ndarray]]:
-    """What gives the aligned faces of a clip that the bundled config judges."""
-    config = load_config(BUNDLED, SubmissionConfig)
-    detector = cache(lambda: detector_of(config, "cpu"))
-    return lambda path: clip_faces(frames_of(path, config), detector(), config.face_limit)
+def clips_reader(arguments: Namespace) -> ReadClips:
+    """What gives the aligned faces of clips that the bundled config judges; arguments: as of `ReadClips`."""
+    return ReadClips(load_config(BUNDLED, SubmissionConfig), "cpu", arguments)
 
 
 def real_clips(folder: Path) -> list[LabelledClip]:
@@ -165,14 +164,11 @@ def real_clips(folder: Path) -> list[LabelledClip]:
     return [LabelledClip(path, 0, path.name) for path in find_media(folder)[0]]
 
 
-def _clip_parts(group: str, clips: list[LabelledClip], read: Callable[[Path], list[np.ndarray]]) -> Made:
+def _clip_parts(group: str, clips: list[LabelledClip], read: ReadClips) -> Made:
     """The faces of clips, by label; an owner is a clip's place. Clips without a face are left out."""
     faces: dict[int, list[tuple[int, np.ndarray]]] = {}
-    with Progress(group, len(clips)) as progress:
-        for place, clip in enumerate(clips):
-            found = read(clip.path)
-            faces.setdefault(clip.label, []).extend((place, face) for face in found)
-            progress.update(images=len(found))
+    for place, found in enumerate(read([clip.path for clip in clips])):
+        faces.setdefault(clips[place].label, []).extend((place, face) for face in found)
     for label in sorted(faces):
         if faces[label]:
             yield group, bool(label), faces[label]
@@ -200,12 +196,14 @@ class Named:
         return cls(name, Path(path), set_name)
 
 
-def named_sets(chosen: list[Named], crops: Path | None, limit: int, kept: Path) -> list[EvalSet]:
+def named_sets(
+    chosen: list[Named], crops: Path | None, limit: int, kept: Path, read: ReadClips
+) -> list[EvalSet]:
     """Sets of one's own; crops: the folder of <video>/<frame>.png for lists, limit: videos drawn of each.
 
     ConfigError where a list is named without it, DataError for sets of no use.
     """
-    sets, read = [], clip_reader()
+    sets = []
     for one in chosen:
         is_clips = one.path.is_dir()
         if not is_clips and crops is None:
@@ -220,7 +218,7 @@ def named_sets(chosen: list[Named], crops: Path | None, limit: int, kept: Path) 
             folder, stated = place_for(kept / one.name, found.paths)
             make = partial(_list_parts, one.name, found)
             what = f"set {one.set_name} of {one.path.name}"
-        parts = kept_parts(folder, stated, make)
+        parts = kept_parts(folder, stated, make, read.failed)
         if not parts:
             raise DataError(f"--set {one.name}: {one.path} shows no face")
         sets.append(EvalSet(one.name, tuple(parts), what, is_clips))

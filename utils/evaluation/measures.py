@@ -12,7 +12,7 @@ import numpy as np
 from utils.core.console import Progress
 from utils.core.errors import DataError, WeightsError
 from utils.core.metrics import frame_metrics
-from utils.data.crops import crop_name, landmarks_of_crops
+from utils.data.crops import landmarks_of_crops
 from utils.data.datasets import read_crop
 from utils.data.lists import find_videos, limit_videos, read_json_list, read_list
 from utils.evaluation.corruptions import CORRUPTIONS
@@ -123,9 +123,9 @@ def labelled_faces(
         videos = videos.subset(np.flatnonzero([half_of(name) == half for name in videos.names]))
     videos = limit_videos(videos, limit, seed)
     paths, labels = [], []
-    for name, label, frames in zip(videos.names, videos.labels, videos.frames, strict=True):
+    for video, (label, frames) in enumerate(zip(videos.labels, videos.frames, strict=True)):
         picks = spread(frames, per_video)
-        paths += [videos.root / name / crop_name(number) for number in picks]
+        paths += [videos.crop(video, number) for number in picks]
         labels += [int(label)] * len(picks)
     return LabelledFaces(paths, np.array(labels, np.int64))
 

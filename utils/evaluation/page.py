@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
+from utils.core.names import shown
 from utils.evaluation.plots import histogram, precision_plot, reliability_plot, roc_plot
 from utils.evaluation.report_tables import Table
 from utils.evaluation.scores import Judged
@@ -17,7 +18,10 @@ MOST_HISTOGRAMS = 12
 
 def page(title: str, command: Sequence[str], tables: Sequence[Table], judged: Sequence[Judged]) -> str:
     """The page as text; judged: what is plotted, a colour each. Names in it are text, whatever they hold."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
+        finalize=lambda value: shown(value) if type(value) is str else value,
+    )  # fmt: skip
     curves = [draw(judged) for draw in (roc_plot, precision_plot, reliability_plot)] if judged else []
     return environment.get_template("page.html").render(
         title=title, command=shlex.join(command), tables=tables, names=[one.name for one in judged],

@@ -10,17 +10,18 @@ from utils.evaluation.clip_tables import KINDS
 from utils.evaluation.clips import LabelledClip
 from utils.evaluation.pairs import RULES, Scored
 from utils.evaluation.report_tables import Table
-from utils.scoring.verdict import FAKE, OPEN, REAL, Limits
+from utils.scoring.verdict import FAKE, OPEN, REAL, Limits, verdict_on
 
 WORDS = (REAL, OPEN, FAKE)
 
 
-def plain(scored: Mapping[str, Mapping[str, Scored]]) -> dict:
+def plain(scored: Mapping[str, Mapping[str, Scored]], limits: Limits | None) -> dict:
     """As plain data: of each clip and rule score, word, and the persons' scores and faces."""
     return {
         name: {
             rule: {
-                "score": one.result.probability, "word": one.word, "seconds": round(one.took, 2),
+                "score": one.result.probability, "word": verdict_on(one.result, limits).word,
+                "seconds": round(one.took, 2),
                 "persons": [[person.probability, person.faces] for person in one.result.persons],
             }
             for rule, one in by_rule.items()
@@ -40,7 +41,9 @@ def clips_table(clips: Sequence[LabelledClip], scored: Mapping[str, Mapping[str,
     return Table(["clip", "truth", *RULES, "persons"], rows)
 
 
-def sums_table(clips: Sequence[LabelledClip], scored: Mapping[str, Mapping[str, Scored]]) -> Table:
+def sums_table(
+    clips: Sequence[LabelledClip], scored: Mapping[str, Mapping[str, Scored]], limits: Limits | None
+) -> Table:
     """A row a kind of clip and rule: how many are above 0.5, each word of the verdict, and the work."""
     rows = []
     for made_of, people in (("", "one person"), ("pair", "two people")):
@@ -48,11 +51,12 @@ def sums_table(clips: Sequence[LabelledClip], scored: Mapping[str, Mapping[str, 
             names = [clip.name for clip in clips if (clip.made_of, clip.label) == (made_of, label)]
             for rule in RULES if names else ():
                 found = [scored[name][rule] for name in names]
-                words = [str(sum(one.word == word for one in found)) for word in WORDS]
+                said = [verdict_on(one.result, limits).word for one in found]
+                words = [str(said.count(word)) for word in WORDS]
                 above = sum(one.result.probability > 0.5 for one in found)
                 took = np.mean([one.took for one in found])
-                said = f"{people}, {KINDS[label]}: {rule}"
-                rows.append([said, str(len(names)), str(above), *words, f"{took:.1f}"])
+                kind = f"{people}, {KINDS[label]}: {rule}"
+                rows.append([kind, str(len(names)), str(above), *words, f"{took:.1f}"])
     return Table(["clips", "count", "above 0.5", *WORDS, "processor s a clip"], rows)
 
 

@@ -12,6 +12,7 @@ from html import escape
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from utils.core.names import shown
 from utils.evaluation.scores import Judged, reliability
 
 SIDE, LEFT, BOTTOM, TOP = 300, 58, 40, 12  # pixels of the square, and around it for words
@@ -19,6 +20,11 @@ MOST_POINTS = 400  # of a curve
 COLOURS = 8  # that the page's style has, s0 to s7
 BARS = 20  # of a histogram
 Point = tuple[float, float]
+
+
+def _text(words: str) -> str:
+    """Words for an SVG: on one line, and nothing but words."""
+    return escape(shown(words))
 
 
 def roc_plot(judged: Sequence[Judged]) -> str:
@@ -106,17 +112,17 @@ def _y(value: float) -> str:
 
 def _line(points: Sequence[Point], style: str, title: str = "") -> str:
     path = " ".join(f"{_x(x)},{_y(y)}" for x, y in points)
-    return f'<polyline class="line {style}" points="{path}"><title>{escape(title)}</title></polyline>'
+    return f'<polyline class="line {style}" points="{path}"><title>{_text(title)}</title></polyline>'
 
 
 def _dot(point: Point, style: str, title: str, radius: float = 4) -> str:
     where = f'cx="{_x(point[0])}" cy="{_y(point[1])}" r="{radius:.1f}"'
-    return f'<circle class="dot {style}" {where}><title>{escape(title)}</title></circle>'
+    return f'<circle class="dot {style}" {where}><title>{_text(title)}</title></circle>'
 
 
 def _bar(x: float, width: float, height: float, style: str, title: str) -> str:
     where = f'x="{_x(x)}" y="{_y(height)}" width="{SIDE * width:.1f}" height="{SIDE * height:.1f}"'
-    return f'<rect class="{style}" {where}><title>{escape(title)}</title></rect>'
+    return f'<rect class="{style}" {where}><title>{_text(title)}</title></rect>'
 
 
 def _plot(name: str, across: str, up: str, marks: Sequence[str], words: str = "", top: float = 1.0) -> str:
@@ -129,11 +135,11 @@ def _plot(name: str, across: str, up: str, marks: Sequence[str], words: str = ""
         parts.append(f'<text x="{_x(at)}" y="{TOP + SIDE + 16}" text-anchor="middle">{at:g}</text>')
         parts.append(f'<text x="{LEFT - 6}" y="{float(_y(at)) + 4}" text-anchor="end">{at * top:.2g}</text>')
     middle, low = LEFT + SIDE / 2, TOP + SIDE + 34
-    parts.append(f'<text x="{middle}" y="{low}" text-anchor="middle">{escape(across)}</text>')
+    parts.append(f'<text x="{middle}" y="{low}" text-anchor="middle">{_text(across)}</text>')
     side = f'transform="translate(12 {TOP + SIDE / 2}) rotate(-90)" text-anchor="middle"'
-    parts.append(f"<text {side}>{escape(up)}</text>")
+    parts.append(f"<text {side}>{_text(up)}</text>")
     if words:
-        parts.append(f'<text x="{middle}" y="{TOP + SIDE / 2}" text-anchor="middle">{escape(words)}</text>')
+        parts.append(f'<text x="{middle}" y="{TOP + SIDE / 2}" text-anchor="middle">{_text(words)}</text>')
     box = f'viewBox="0 0 {LEFT + SIDE + 12} {TOP + SIDE + BOTTOM}"'
-    svg = f'<svg {box} role="img" aria-label="{escape(name)}">{"".join([*parts, *marks])}</svg>'
-    return f"<figure><figcaption>{escape(name)}</figcaption>{svg}</figure>"
+    svg = f'<svg {box} role="img" aria-label="{_text(name)}">{"".join([*parts, *marks])}</svg>'
+    return f"<figure><figcaption>{_text(name)}</figcaption>{svg}</figure>"

@@ -10,6 +10,7 @@ import numpy as np
 
 from utils.core.errors import ConfigError, DataError
 from utils.core.files import csv_lines, write_whole
+from utils.evaluation.report_tables import Table
 from utils.evaluation.score_files import read_scores
 from utils.scoring.details import FaceRow
 from utils.scoring.ensemble import mean_of
@@ -101,13 +102,13 @@ class Scores:
     def markdown(self, most: int = 50) -> str:
         """A table of the files, the most changed first, at most so many of them."""
         order = sorted(self.rows, key=lambda name: -abs(self.rows[name][2] - self.rows[name][1]))
-        lines = ["| file | faces | was | is | change |", "|---|---|---|---|---|"]
+        lines = []
         for name in order[:most]:
             faces, was, now = self.rows[name]
-            lines.append(f"| {name} | {faces} | {was:.4f} | {now:.4f} | {now - was:+.4f} |")
-        if len(order) > most:
-            lines.append(f"\n{len(order) - most} more files changed less")
-        return "\n".join(lines)
+            lines.append([name, str(faces), f"{was:.4f}", f"{now:.4f}", f"{now - was:+.4f}"])
+        more = len(order) - most
+        note = f"{more} more files changed less" if more > 0 else ""
+        return Table(["file", "faces", "was", "is", "change"], lines, note=note).markdown()
 
     def write(self, path: Path) -> None:
         """Write `filename,label`, those without faces as they were. Raises OSError."""

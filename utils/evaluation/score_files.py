@@ -15,6 +15,7 @@ from utils.core.errors import DataError
 from utils.core.names import name_in
 from utils.data.label_files import NAMES, read_label_files
 from utils.data.tables import read_table
+from utils.evaluation.report_tables import escaped
 from utils.evaluation.scores import Judged
 from utils.faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
@@ -56,15 +57,16 @@ def read_scores(path: Path) -> dict[str, float]:
         raise DataError(f"{path} has no columns filename,label")
     scores = {}
     for where, row in table.rows():
-        if row[name] in scores:
-            raise DataError(f"{where}: {row[name]!r} is there again")
+        file = name_in(row[name])
+        if file in scores:
+            raise DataError(f"{where}: {file!r} is there again")
         try:
             value = float(row[score])
         except ValueError:
             value = np.nan
         if not 0 <= value <= 1:
             raise DataError(f"{where}: {score} {row[score]!r} is no number in 0..1")
-        scores[row[name]] = value
+        scores[file] = value
     return scores
 
 
@@ -176,17 +178,18 @@ def listed(scored: Scored, whole: bool = False) -> str:
         unjudged = [name for name in names if scored.names.get(name) in scored.reasons]
         names = [*scored.wrong(0), *scored.wrong(1), *unjudged, *scored.missing]
     shown = names if whole else names[:MOST_ROWS]
-    width = max([len(name) for name in shown] + [len("file")])
+    escapes = {name: escaped(name) for name in shown}
+    width = max([len(name) for name in escapes.values()] + [len("file")])
     lines = [f"{'file':<{width}}  truth  p(fake)"] if shown else []
     for name in shown:
         kind = "fake" if truth.labels[name] else "real"
         if name not in scored.names:
-            lines.append(f"{name:<{width}}  {kind}        -  not in {scored.path.name}")
+            lines.append(f"{escapes[name]:<{width}}  {kind}        -  not in {scored.path.name}")
             continue
         remark = "" if (scored.score(name) > 0.5) == truth.labels[name] else "  on the wrong side of 0.5"
         if scored.names[name] in scored.reasons:
-            remark = f"  not judged: {scored.reasons[scored.names[name]]}"
-        lines.append(f"{name:<{width}}  {kind}   {scored.score(name):.4f}{remark}")
+            remark = f"  not judged: {escaped(scored.reasons[scored.names[name]])}"
+        lines.append(f"{escapes[name]:<{width}}  {kind}   {scored.score(name):.4f}{remark}")
     if len(names) > len(shown):
         lines.append(f"... {len(names) - len(shown)} more that are wrong or not judged: --all")
     return "\n".join([*lines, *counts(scored, whole)])
@@ -204,5 +207,5 @@ def counts(scored: Scored, whole: bool = False) -> list[str]:
             more = len(names) - MOST_NAMES
             shown = names if whole or more <= 0 else names[:MOST_NAMES]
             rest = f" and {more} more (--all)" if len(shown) < len(names) else ""
-            lines.append(f"{what}: {', '.join(shown)}{rest}")
+            lines.append(f"{what}: {', '.join(map(escaped, shown))}{rest}")
     return lines

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from utils.core.metrics import CLIP
 from utils.evaluation.paired import Difference, difference_table, differences
-from utils.evaluation.report_tables import Table
+from utils.evaluation.report_tables import Table, escaped
 from utils.evaluation.score_files import Scored, counts, listed
 from utils.evaluation.scores import reliability, table_across, table_of
 
@@ -61,7 +61,7 @@ class ScoreReport:
         parts = []
         for scored in self.files:
             lines = listed(scored, whole) if whole else "\n".join(counts(scored))
-            parts.append(f"{scored.path}\n{lines}")
+            parts.append(f"{escaped(str(scored.path))}\n{lines}")
         return "\n\n".join(parts)
 
     def wrong_tables(self) -> list[Table]:

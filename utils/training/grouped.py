@@ -8,19 +8,20 @@ from utils.core import distributed
 from utils.core.errors import DataError
 from utils.data.groups import PAIRED, GroupedFaces, Stream
 from utils.data.meshes import Meshes, read_meshes
+from utils.data.shards import Roots
 from utils.data.sources import Source, read_any_list, read_source, refuse_overlap
 from utils.training.config import TrainingConfig
 
 
-def grouped_faces(config: TrainingConfig, root: str) -> GroupedFaces:
-    """The training set of a config with `groups`; crops lie under `root`.
+def grouped_faces(config: TrainingConfig, roots: Roots) -> GroupedFaces:
+    """The training set of a config with `groups`; crops lie in `roots`.
 
     DataError for lists or crops that can't be used, or if a video is validated on.
     """
     data_list, sets = config.data_list, config.train_sets
-    main = read_source(data_list, root, sets, config.originals)
+    main = read_source(data_list, roots, sets, config.originals)
     others = [
-        (main if path == data_list else read_source(path, root, sets, None), share)
+        (main if path == data_list else read_source(path, roots, sets, None), share)
         for path, share in config.sources or [(data_list, 1.0)]
     ]
     listed = read_any_list(data_list)

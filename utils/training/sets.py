@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from utils.core import distributed
 from utils.core.errors import DataError
 from utils.data.lists import Videos, find_videos, limit_videos
+from utils.data.shards import Roots
 from utils.training.config import TrainingConfig
 
 
-def videos_of_sets(table: pd.DataFrame, root: str | Path, config: TrainingConfig) -> tuple[Videos, Videos]:
+def videos_of_sets(table: pd.DataFrame, roots: Roots, config: TrainingConfig) -> tuple[Videos, Videos]:
     """Training and validation videos, as the config names and limits them.
 
-    table: the list, `name,is_fake,n_frame,set_name`; root: folder of the crops. Listed videos without crops
+    table: the list, `name,is_fake,n_frame,set_name`; roots: where the crops lie. Listed videos without crops
     are counted, and the first ones named. DataError if a set isn't in the list, a video is in both, or only
     real or only fake ones are left to train on.
     """
     check_sets(table, config)
-    train_videos = chosen_videos(table, root, config.train_sets, config.max_train_videos, config.seed)
-    valid_videos = chosen_videos(table, root, (config.valid_set,), config.max_valid_videos, config.seed)
+    train_videos = chosen_videos(table, roots, config.train_sets, config.max_train_videos, config.seed)
+    valid_videos = chosen_videos(table, roots, (config.valid_set,), config.max_valid_videos, config.seed)
     kinds = set(train_videos.labels.tolist())
     if len(kinds) < 2:
         there, missing = ("fake", "real") if 1 in kinds else ("real", "fake")
@@ -52,10 +51,10 @@ def check_sets(table: pd.DataFrame, config: TrainingConfig) -> None:
 
 
 def chosen_videos(
-    table: pd.DataFrame, root: str | Path, sets: tuple[str, ...], limit: int | None, seed: int
+    table: pd.DataFrame, roots: Roots, sets: tuple[str, ...], limit: int | None, seed: int
 ) -> Videos:
     """The videos of the sets that have crops, `limit` of them; those left out are said."""
-    videos, missing = find_videos(table, root, sets)
+    videos, missing = find_videos(table, roots, sets)
     repeats = int(table.loc[table["set_name"].isin(sets), "name"].duplicated().sum())
     if repeats and distributed.is_main():
         print(f"{'+'.join(sets)}: {repeats} rows name a video again, and are left out")
