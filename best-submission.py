@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.core.console import LESS_AT_ONCE, FilesBar, parse_mixed, run, stopped_status
-from utils.core.names import shown
+from utils.core.names import shown, some_of
 from utils.core.shortage import memory_errors, shortage_line
 from utils.core.workers import add_options, place_for
 
@@ -169,14 +169,15 @@ def choose_files(
     files, other_files = files_in(inputs)
     given = shown(", ".join(map(str, inputs)))
     if other_files:
-        print(f"{other_files} other file(s) in {given} left out: neither a video nor an image")
+        count = f"{len(other_files)} other file(s) in {given} left out"
+        print(f"{count}, neither videos nor images: {some_of(other_files)}")
     if not files:
         raise UserError(f"{given}: no video or image in it; INPUT is a video, an image or a folder of them")
     names, missing = name_files(files), {}
     if sample is None:
         return names, sorted(names.values()), missing
     order = read_sample(sample)
-    names, missing = apply_sample(names, order, inputs)
+    names, missing = apply_sample(names, order, other_files)
     if len(names) < len(files):
         print(f"{len(files) - len(names)} of {len(files)} file(s) left out: {sample} doesn't name them")
     for name, reason in missing.items():

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from utils.core.console import FilesBar, parse_mixed, rate_text, run
 from utils.core.errors import ConfigError, UserError
 from utils.core.files import try_folder
-from utils.core.names import shown
+from utils.core.names import shown, some_of
 from utils.core.workers import add_options, place_for
 
 if TYPE_CHECKING:
@@ -89,11 +89,13 @@ def find_files(args: argparse.Namespace) -> list[Path]:
     if args.only and args.input.is_dir():
         suffix = "." + args.only.lower().lstrip(".")
         kept = [path for path in files if path.suffix.lower() == suffix]
-        files, left_out = kept, left_out + len(files) - len(kept)
+        files, left_out = kept, [*left_out, *sorted({*files} - {*kept})]
     if not files:
         what = f"no .{args.only.lstrip('.')} file" if args.only else "no video or image"
-        raise UserError(f"{args.input}: {what} in this folder ({left_out} other files)")
-    print(f"{shown(args.input)}: {len(files)} to look at, {left_out} other files left out", flush=True)
+        raise UserError(f"{args.input}: {what} in this folder ({len(left_out)} other files)")
+    others = f" ({some_of(left_out)})" if left_out else ""
+    count = f"{len(files)} to look at, {len(left_out)} other files left out"
+    print(f"{shown(args.input)}: {count}{others}", flush=True)
     return files
 
 

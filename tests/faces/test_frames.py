@@ -22,6 +22,7 @@ class TimedReader:
         self.duration = seconds if duration else None
         self.readable_share = self.readable / self.count
         self.key_times = [k / rate for k in range(0, self.count, key_every)]
+        self.frame_times = [k / rate for k in range(self.readable)]
         self.decoded, self.given = 0, []
 
     def frame(self, k):

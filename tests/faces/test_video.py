@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from clips import write_clip
 from PIL import Image
 
 from utils.core.errors import MediaError, UserError
@@ -58,7 +59,7 @@ class TestFindMedia:
         assert [str(path.relative_to(tmp_path)) for path in found] == [
             "a.jpg", "b.MP4", "sub/c.Mov", "sub/deep/d ü.webm",
         ]  # fmt: skip
-        assert left_out == 2
+        assert [path.name for path in left_out] == ["notes.txt", "x"]
 
     def test_links(self, tmp_path):
         (tmp_path / "real").mkdir()
@@ -69,25 +70,41 @@ class TestFindMedia:
         (tmp_path / "in" / "dead.mp4").symlink_to(tmp_path / "nothing")
         os.mkfifo(tmp_path / "in" / "pipe.mp4")
         found, left_out = find_media(tmp_path / "in")
-        assert found == [tmp_path / "in" / "folder" / "a.mp4"] and left_out == 2
+        assert found == [tmp_path / "in" / "folder" / "a.mp4"]
+        assert [path.name for path in left_out] == ["dead.mp4", "pipe.mp4"]
 
     def test_crops_are_left_out_on_request(self, tmp_path):
         for name in (".source.json", "009.png", "1234.png", "photo.png"):
             (tmp_path / name).write_bytes(b"x")
-        assert find_media(tmp_path, skip_crops=True) == ([tmp_path / "photo.png"], 0)
+        assert find_media(tmp_path, skip_crops=True) == ([tmp_path / "photo.png"], [])
         assert len(find_media(tmp_path)[0]) == 3
 
     def test_a_file(self, tmp_path):
         (tmp_path / "a.mp4").write_bytes(b"x")
         (tmp_path / "a.txt").write_bytes(b"x")
-        assert find_media(tmp_path / "a.mp4") == ([tmp_path / "a.mp4"], 0)
-        with pytest.raises(UserError, match="a.txt.*mp4"):
+        assert find_media(tmp_path / "a.mp4") == ([tmp_path / "a.mp4"], [])
+        with pytest.raises(UserError, match="a.txt"):
             find_media(tmp_path / "a.txt")
         with pytest.raises(UserError, match="nothing.mp4: no such"):
             find_media(tmp_path / "nothing.mp4")
 
+    def test_other_suffixes_by_their_first_bytes(self, tmp_path, clip):
+        data, picture = clip.read_bytes(), cv2.imencode(".jpg", np.zeros((9, 9, 3), np.uint8))[1].tobytes()
+        stream = write_clip(tmp_path / "stream", format="mpegts").read_bytes()
+        for name, content in {
+            "clip": data, "clip.mp4_": data, "photo.large": picture, "cut.t": stream[:999],
+            "sound.m4a": data[:8] + b"M4A " + data[12:], "song.ogg": b"OggS" + bytes(24) + b"\x01vorbis",
+            "text.md": b"Greetings\n" * 99, "list.m3u8": b"#EXTM3U\nclip\n",
+            "weights.pth": b"PK\3\4" + bytes(99),
+        }.items():  # fmt: skip
+            (tmp_path / name).write_bytes(content)
+        found, left_out = find_media(tmp_path)
+        assert [path.name for path in found] == ["clip", "clip.mp4_", "cut.t", "photo.large", "stream"]
+        assert len(left_out) == 5
+        assert len(list(FrameReader(tmp_path / "clip"))) == 72
+
     def test_empty_folder(self, tmp_path):
-        assert find_media(tmp_path) == ([], 0)
+        assert find_media(tmp_path) == ([], [])
 
 
 class TestFrames:

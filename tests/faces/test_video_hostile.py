@@ -146,7 +146,7 @@ class TestAnimations:
         path = tmp_path / f"a.{suffix}"
         kind = {"jfif": "JPEG"}.get(suffix)
         Image.fromarray(picture(3)[:, :, ::-1]).save(path, kind, **({"quality": 95} if kind else {}))
-        assert find_media(tmp_path) == ([path], 0)
+        assert find_media(tmp_path) == ([path], [])
         ((index, frame),) = FrameReader(path, 10)
         assert index == 0 and np.abs(frame.astype(int) - picture(3)).mean() < 4
 

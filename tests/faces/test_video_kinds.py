@@ -35,7 +35,7 @@ class TestContainers:
     )  # fmt: skip
     def test_all_frames_and_no_warning(self, tmp_path, suffix, codec, format):
         path = write_clip(tmp_path / f"a{suffix}", 12, codec, format)
-        assert find_media(tmp_path) == ([path], 0)
+        assert find_media(tmp_path) == ([path], [])
         frames, reader = read(path)
         assert len(frames) == reader.decoded == 12 and reader.warning is None
         for number, frame in enumerate(frames):
@@ -83,6 +83,30 @@ class TestContainers:
             for stream in streams:
                 container.mux(stream.encode(None))
         assert {frame.shape for frame in read(path)[0]} == {(48, 64, 3)}
+
+    def test_a_single_picture_is_taken_last_whatever_its_flags(self, tmp_path):
+        path = tmp_path / "a.mkv"
+        with av.open(str(path), "w") as container:
+            streams = [container.add_stream(codec, rate=RATE) for codec in ("mjpeg", "libx264")]
+            for stream, size, kind in zip(streams, (128, 64), ("yuvj420p", "yuv420p"), strict=True):
+                stream.width, stream.height, stream.pix_fmt = size, 48, kind
+            streams[0].disposition = av.stream.Disposition.default
+            for stream, count in zip(streams, (1, 5), strict=True):
+                for number in range(count):
+                    image = av.VideoFrame.from_ndarray(picture(number, stream.width), format="bgr24")
+                    frame = image.reformat(format=stream.pix_fmt)
+                    frame.pts, frame.time_base = number, Fraction(1, RATE)
+                    container.mux(stream.encode(frame))
+                container.mux(stream.encode(None))
+        assert [frame.shape for frame in read(path)[0]] == [(48, 64, 3)] * 5
+
+    def test_sound_with_a_cover(self, tmp_path):
+        def setup(stream):
+            stream.disposition = av.stream.Disposition.attached_pic
+
+        path = write_clip(tmp_path / "a.mp4", 1, "mjpeg", setup=setup)
+        with pytest.raises(MediaError, match="cover"):
+            read(path)
 
     def test_a_codec_without_a_decoder_is_named(self, tmp_path):
         data = write_clip(tmp_path / "a.mp4").read_bytes()

@@ -5,8 +5,10 @@ import cv2
 import numpy as np
 import pytest
 from clips import RATE, picture, write_clip
+from PIL import Image
 
 from utils.faces.decoder import Decoder
+from utils.faces.frames import SpreadFrames
 from utils.faces.video import FrameReader
 
 
@@ -68,3 +70,64 @@ class TestTimes:
         reader = FrameReader(tmp_path / "a.png")
         ((seconds, frame),) = reader.at([0.0, 1.0])
         assert seconds == 0 and frame.shape == (48, 64, 3) and reader.duration is None
+
+
+class TestLength:
+    """Recordings whose header says nothing of their length, or something wrong: all of them is looked at."""
+
+    @pytest.mark.parametrize(
+        ("codec", "name", "format", "options"),
+        [
+            ("libvpx", "a.webm", None, {"live": "1"}), ("libx264", "a.mkv", None, {"live": "1"}),
+            ("libx264", "a.264", "h264", {}), ("mpeg2video", "a.mpg", None, {}), ("wmv2", "a.wmv", "asf", {}),
+            ("libx264", "a.mp4", None, {"movflags": "frag_keyframe"}), ("libvpx", "a.ivf", None, {}),
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("count", [20, 60])
+    def test_streamed(self, tmp_path, codec, name, format, options, count):
+        path = write_clip(
+            tmp_path / name, count, codec, format, lambda stream: stream.options.update(g="12"), **options
+        )
+        self.check(path, count)
+
+    def test_an_avi_that_was_broken_off(self, tmp_path):
+        path = write_clip(tmp_path / "a.avi", 60, "mpeg4")
+        data = bytearray(path.read_bytes())
+        data[4:8] = bytes(4)  # of the file
+        at = data.index(b"strh") + 8 + 32
+        data[at : at + 4] = b"\xff\xff\xff\x3f"  # of the stream
+        path.write_bytes(data[: data.rindex(b"idx1")])
+        self.check(path, 60)
+
+    def check(self, path, count):
+        reader = FrameReader(path, 10)
+        frames = SpreadFrames(reader, 25)
+        given = [frames.seconds_of(number) for number, _ in frames][:25]
+        assert reader.duration == pytest.approx(count / RATE, abs=0.1)
+        assert len(given) == min(count, 25) and frames.warning is None
+        assert min(given) < 0.1 and max(given) > count / RATE - 0.2
+        assert abs(reader.announced - count) <= 1
+
+    @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tif"])
+    def test_all_of_an_animation(self, tmp_path, suffix):
+        first, *others = [Image.fromarray(picture(number)) for number in range(40)]
+        times = {} if suffix == ".tif" else {"duration": 40}
+        first.save(tmp_path / f"a{suffix}", save_all=True, append_images=others, **times)
+        frames = SpreadFrames(FrameReader(tmp_path / f"a{suffix}", 10), 25)
+        given = [frames.seconds_of(number) for number, _ in frames][:25]
+        assert len(set(given)) == 25 and frames.duration == pytest.approx(1.6 if times else 4)
+        assert max(given) > 0.9 * frames.duration
+
+    @pytest.mark.parametrize(("codec", "name"), [("libx264", "a.mp4"), ("libx264", "a.mkv")])
+    def test_a_picture_that_stands_still_for_a_minute(self, tmp_path, codec, name):
+        def late(packet):
+            if packet.pts >= 30:
+                packet.pts, packet.dts = packet.pts + 1500, packet.dts + 1500
+            return packet
+
+        def setup(stream):
+            stream.options = {"bf": "0"}
+
+        path = write_clip(tmp_path / name, 60, codec, setup=setup, change=late)
+        frames = SpreadFrames(FrameReader(path, 10), 25)
+        assert len([number for number, _ in frames]) >= 25

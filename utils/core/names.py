@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
+MOST_NAMES = 5  # of a list in one line
 # A spreadsheet computes what begins so, or opens an address; the wide forms are taken for the others in Asia.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -19,6 +22,13 @@ def shown(text: object) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode()
         for letter in str(text)
     )
+
+
+def some_of(paths: Sequence[Path]) -> str:
+    """The base names of the first few, and how many more there are, on one line."""
+    names = [shown(path.name) for path in paths[:MOST_NAMES]]
+    more = len(paths) - len(names)
+    return ", ".join([*names, f"{more} more"] if more else names)
 
 
 def cell(text: str) -> str:

@@ -27,22 +27,33 @@ FORMATS = (
 ).split()
 
 
-def best_stream(container: InputContainer) -> VideoStream:
-    """The stream of moving pictures that ffmpeg takes: the default one, else the largest; a cover last.
+INDEXED = ("mov", "matroska", "avi")  # name their key frames in one place
 
-    Raises MediaError if there is none.
+
+def best_stream(container: InputContainer) -> VideoStream:
+    """The stream of moving pictures that ffmpeg takes: the default one, else the largest; a single picture
+    last. Raises MediaError if there is none but a cover.
     """
 
     def rank(stream: VideoStream) -> tuple[bool, bool, int]:
-        still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
         context = stream.codec_context
         area = context.width * context.height if context is not None else 0
-        return not stream.disposition & still, bool(stream.disposition & Disposition.default), area
+        return _moves(stream), bool(stream.disposition & Disposition.default), area
 
-    if not container.streams.video:
-        kinds = sorted({stream.type for stream in container.streams})
+    kinds = sorted({stream.type for stream in container.streams})
+    streams = container.streams.video
+    if all(stream.disposition & Disposition.attached_pic for stream in streams):
+        kinds = [kind if kind != "video" else "a cover picture" for kind in kinds]
         raise MediaError(f"no frame: it holds {', '.join(kinds)} only" if kinds else "no frame, nor anything")
-    return max(container.streams.video, key=rank)
+    return max(streams, key=rank)
+
+
+def _moves(stream: VideoStream) -> bool:
+    """Whether a stream holds more than one picture, as far as the file says."""
+    still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    length = _tagged_duration(stream)
+    is_one = stream.frames == 1 or (length is not None and length * (stream.guessed_rate or 0) == 1)
+    return not stream.disposition & still and not is_one
 
 
 def open_container(file: BinaryIO) -> InputContainer:
@@ -54,7 +65,7 @@ def open_container(file: BinaryIO) -> InputContainer:
             metadata_errors="replace", buffer_size=1 << 16,
         )  # fmt: skip
     except av.ArgumentError:
-        reason = "by its content a list of other files, a subtitle or the like, not a video"
+        reason = "by its content no video that is read here: a list of other files, sound, a rare format"
         raise MediaError(reason) from None
     except av.FFmpegError as error:
         if is_short(error):
@@ -75,7 +86,21 @@ def codec_name(container: InputContainer, stream: VideoStream) -> str:
     return said[1] if said else "of a kind that isn't known"
 
 
-def tagged_duration(stream: VideoStream) -> float | None:
+def stated_duration(container: InputContainer, stream: VideoStream) -> float | None:
+    """Seconds from the first frame to the end of the last, as the file says; None = it doesn't."""
+    if stream.duration and stream.duration > 0:
+        seconds = float(stream.duration * stream.time_base)
+        # guessed from so few packets of a format without an index, it isn't worth much
+        return seconds if seconds >= 1 or container.format.name.startswith(INDEXED) else None
+    end = _tagged_duration(stream)
+    if end is None and container.duration and container.duration > 0:
+        end = container.duration / av.time_base
+    start = float((stream.start_time or 0) * stream.time_base)
+    # Matroska's length counts from zero, wherever its first frame stands
+    return end - start if end is not None and start < end else end
+
+
+def _tagged_duration(stream: VideoStream) -> float | None:
     """The end of a stream as a tag of Matroska gives it, 00:00:02.002000000."""
     try:
         hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")

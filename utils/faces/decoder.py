@@ -13,14 +13,17 @@ from av.stream import Discard
 
 from utils.core.errors import MediaError
 from utils.core.shortage import is_short
-from utils.faces.container import best_stream, codec_name, open_container, tagged_duration
+from utils.faces.container import INDEXED, best_stream, codec_name, open_container, stated_duration
 from utils.faces.convert import display_matrix
 from utils.faces.media import MOST_PIXELS, UNREADABLE, VIDEO_SUFFIXES, check_size, open_media
 from utils.faces.numbering import Restart, with_numbers
+from utils.faces.truncation import is_unfinished
 
-INDEXED = ("mov", "matroska", "avi")
+GUESSED = ("mpeg", "mpegts")  # their length is guessed from the first and the last packets
+LITTLE = 64 << 20  # bytes; so many are soon read
 LENGTH_FIRST = ("flv", "live_flv")
 COUNTED = ("mov", "matroska")  # in these every packet has the time at which its frame is shown
+MUCH_MORE = 1.5  # times the count in a header: it isn't that of all frames
 MOST_ERRORS = 1000  # of reading; a file on which it goes on and on is given up
 RATE = 25  # frames a second, where a stream doesn't say
 SEEK_SECONDS = 2  # a stretch in which a key frame is likely
@@ -51,6 +54,7 @@ class Decoder:
     ):
         self.decoded = self.failures = self.corrupt = 0
         self._file = open_media(path)
+        self._is_unfinished = is_unfinished(path)
         suffix = os.path.splitext(path)[1].lower()
         # FFmpeg may look at the suffix where the content isn't clear, and at nothing else of the name
         self._file.name = f"video{suffix if suffix in VIDEO_SUFFIXES else ''}"
@@ -79,25 +83,25 @@ class Decoder:
     @property
     def announced(self) -> int:
         """How many frames the file says that it holds, counted or by its length; 0 = it doesn't."""
-        rate = self.stream.average_rate or self.stream.guessed_rate
-        if self.stream.frames:
-            return self.stream.frames
-        return max(round((self.duration or 0) * float(rate or 0)), 0)
+        by_length = max(round((self._stated_duration() or 0) / self.frame_seconds), 0)
+        counted = 0 if self._is_unfinished else self.stream.frames
+        # the count in an mp4 whose fragments follow is that of its first part
+        return by_length if by_length > MUCH_MORE * counted else counted
 
     @property
     def duration(self) -> float | None:
-        """Seconds from the first frame to the end of the last, as the file says."""
-        stream = self.stream
-        if stream.duration and stream.duration > 0:
-            seconds = float(stream.duration * stream.time_base)
-            # guessed from so few packets of a format without an index, it isn't worth much
-            return seconds if seconds >= 1 or self._container.format.name.startswith(INDEXED) else None
-        end = tagged_duration(stream)
-        if end is None and self._container.duration and self._container.duration > 0:
-            end = self._container.duration / av.time_base
-        start = float((stream.start_time or 0) * stream.time_base)
-        # Matroska's length counts from zero, wherever its first frame stands
-        return end - start if end is not None and 0 < start < end else end
+        """Seconds from the first frame to the end of the last, as the file says; None = it doesn't, or it is
+        better found out by `frame_times`."""
+        is_little = os.fstat(self._file.fileno()).st_size < LITTLE
+        return None if self._container.format.name in GUESSED and is_little else self._stated_duration()
+
+    def _stated_duration(self) -> float | None:
+        return None if self._is_unfinished else stated_duration(self._container, self.stream)
+
+    @property
+    def frame_seconds(self) -> float:
+        """How long a frame is shown, by the stream's rate."""
+        return 1 / float(self.stream.average_rate or self.stream.guessed_rate or RATE)
 
     def ends_early(self) -> bool:
         """Whether frames end well before the length in the header, in formats without an index at the end.
@@ -123,6 +127,19 @@ class Decoder:
         base = self.stream.time_base
         stamps = sorted(entry.timestamp for entry in self.stream.index_entries if entry.is_keyframe)
         return [float((stamp - stamps[0]) * base) for stamp in stamps]
+
+    def frame_times(self) -> list[float]:
+        """Seconds from the first frame at which frames are shown, sorted, by the packets alone.
+
+        Reads the whole file, and decodes nothing. Evenly spaced where packets have no times.
+        """
+        base, start = self.stream.time_base, self.stream.start_time or 0
+        packets = [packet for packet in self._packets() if packet is not None and not packet.is_discard]
+        stamps = [packet.dts if packet.pts is None else packet.pts for packet in packets]
+        if None in stamps:
+            rate = float(self.stream.guessed_rate or RATE)
+            return [number / rate for number in range(len(stamps))]
+        return sorted(float((stamp - start) * base) for stamp in stamps)
 
     @property
     def pixel_shape(self) -> Fraction | None:

@@ -108,12 +108,14 @@ class SpreadFrames:
         share = self.reader.readable_share
         if share < 1:
             self.warning = f"truncated: {share:.0%} of the file are there"
-        try:
-            yield from self._spread(length * share)
-        except MediaError:
-            if self.seconds:
-                raise
-            yield from self._from_the_start()  # its times may be wrong
+        for way in (self._spread(length * share), self._filled_up()):
+            try:
+                yield from way
+                return
+            except MediaError:  # its length or its times may be wrong
+                if self.seconds:
+                    raise
+        yield from self._from_the_start()
 
     def _from_the_start(self) -> Iterator[tuple[int, np.ndarray]]:
         for number, (_, frame) in enumerate(self.reader):
@@ -138,9 +140,21 @@ class SpreadFrames:
             groups = 2 if factor == 2 else 1
             for start in range(groups):
                 yield from self._at(times[start::groups], step)
+        yield from self._filled_up()
+
+    def _filled_up(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Frames up to the count: where a picture stands still for long, times all over the clip meet few."""
+        known = set(self.seconds)
+        if len(known) < min(self.count, self.reader.announced or self.count):
+            left = [time for time in self.reader.frame_times if time not in known and time >= 0]
+            count = min(self.count - len(known), len(left))
+            times = [left[int((number + 0.5) * len(left) / count)] for number in range(count)]
+            yield from self._at(times, self.reader.every / self._rate)
 
     def _at(self, times: Sequence[float], step: float) -> Iterator[tuple[int, np.ndarray]]:
         """The frames at these times, but none for a second time."""
+        if not len(times):
+            return
         known, looked = set(self.seconds), None
         try:
             for seconds, frame in self.reader.at(times):

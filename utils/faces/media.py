@@ -13,12 +13,18 @@ from utils.core.errors import MediaError, UserError
 from utils.core.names import shown
 from utils.core.shortage import is_short
 
-# Files in a folder are chosen by suffix; what they are is then found out by their content.
-_VIDEOS = "mp4 m4v mov 3gp 3g2 f4v mkv webm avi mpg mpeg vob ts mts m2ts flv wmv asf ogv mxf"
-_IMAGES = "jpg jpeg jfif png apng bmp webp gif tif tiff avif heic heif"
+# Files in a folder are chosen by suffix, or else by their first bytes; what they are is then found out by
+# their content.
+_VIDEOS = (
+    "mp4 m4v mov qt 3gp 3g2 f4v mkv webm avi divx mpg mpeg mpe m2v vob ts mts m2ts m2t flv wmv asf ogv mxf "
+    "rm rmvb dv y4m ivf h264 h265 hevc mjpeg mjpg"
+)
+_IMAGES = "jpg jpeg jpe jfif png apng bmp dib webp gif tif tiff avif heic heif"
 VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in _VIDEOS.split())
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _IMAGES.split())
 MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
+
+JPEG_STREAMS = frozenset({".mjpeg", ".mjpg"})
 
 LONGEST_SIDE = 32766  # pixels; the limit of OpenCV's warp
 MOST_PIXELS = 64_000_000  # of a frame, so that reading and searching one stays within 2 GiB
@@ -28,30 +34,40 @@ SOURCE_FILE = ".source.json"
 CROP_NAME = re.compile(r"[0-9]{3,9}\.png")
 
 
-def find_media(path: str | os.PathLike, skip_crops: bool = False) -> tuple[list[Path], int]:
-    """The videos and images at `path`, sorted, and the number of other files that were left out.
+def find_media(path: str | os.PathLike, skip_crops: bool = False) -> tuple[list[Path], list[Path]]:
+    """The videos and images at `path`, and the other files, which are left out; both sorted.
 
-    A folder is searched recursively, links to folders included; suffixes in any case; hidden files and
-    folders don't count. With skip_crops, crops that make_dataset.py wrote are left out, uncounted.
-    A folder that can't be listed is named in a log message. Raises UserError if `path` isn't there or is a
-    file of another kind.
+    A folder is searched recursively, links to folders included; suffixes in any case, of files with other
+    suffixes those that begin as videos or images do; hidden files and folders don't count. With skip_crops,
+    crops that make_dataset.py wrote are in neither list. A folder that can't be listed is named in a log
+    message. Raises UserError if `path` isn't there or is a file of another kind.
     """
     path = Path(path)
     if os.path.isfile(path):
-        if path.suffix.lower() not in MEDIA_SUFFIXES:
-            known = " ".join(sorted(suffix[1:] for suffix in MEDIA_SUFFIXES))
-            raise UserError(f"{path}: not a video or an image by its suffix; known are {known}")
-        return [path], 0
+        if not _is_media(path):
+            raise UserError(f"{path}: neither a video nor an image, by its suffix or its first bytes")
+        return [path], []
     if not os.path.isdir(path):
         raise UserError(f"{path}: no such file or folder")
-    found, left_out = [], 0
+    found, left_out = [], []
     for file in _files_below(path, skip_crops):
         # is_file: a pipe or a dead link called .mp4 would block or fail
-        if os.path.splitext(file)[1].lower() in MEDIA_SUFFIXES and os.path.isfile(file):
-            found.append(Path(file))
-        else:
-            left_out += 1
-    return sorted(found), left_out
+        (found if os.path.isfile(file) and _is_media(file) else left_out).append(Path(file))
+    return sorted(found), sorted(left_out)
+
+
+def _is_media(file: str | os.PathLike) -> bool:
+    """Whether a file is to be looked at, by its suffix, or else by its first bytes."""
+    if os.path.splitext(file)[1].lower() in MEDIA_SUFFIXES:
+        return True
+    try:
+        with open(file, "rb", buffering=0) as opened:
+            start = opened.read(400)
+    except OSError as error:
+        if is_short(error):
+            raise
+        return False
+    return _starts_picture(start) or _starts_video(start)
 
 
 def _files_below(root: Path, skip_crops: bool) -> Iterator[str]:
@@ -99,10 +115,13 @@ def is_picture(path: str | os.PathLike) -> bool:
     """
     with open_media(path) as file:
         try:
-            start = file.read(32)
+            start = file.read(400)
         except OSError as error:
             raise MediaError(f"{UNREADABLE} ({error.strerror})") from None
-    by_name = Path(path).suffix.lower() in IMAGE_SUFFIXES
+    suffix = Path(path).suffix.lower()
+    if suffix in JPEG_STREAMS:  # which begin as one picture does
+        return False
+    by_name = suffix in IMAGE_SUFFIXES
     return _starts_picture(start) or (by_name and not _starts_video(start))
 
 
@@ -115,9 +134,22 @@ def _starts_picture(start: bytes) -> bool:
 
 
 def _starts_video(start: bytes) -> bool:
-    """Of the containers that phones and editors write: mp4, mkv, avi, mpg, flv, wmv, ogv."""
-    signs = (b"\x1a\x45\xdf\xa3", b"RIFF", b"\0\0\1\xba", b"FLV", b"\x30\x26\xb2\x75", b"OggS")
-    return start[4:8] == b"ftyp" or start.startswith(signs)
+    """Of the containers that phones, cameras and editors write; those of sound alone aren't meant."""
+    signs = (
+        b"\x1a\x45\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"FLV\1", b"\x30\x26\xb2\x75", b".RMF",
+        b"\x06\x0e\x2b\x34", b"DKIF", b"YUV4MPEG2", b"\x1f\x07\0",
+    )  # fmt: skip
+    if start[4:8] == b"ftyp":
+        return start[8:11] not in (b"M4A", b"M4B", b"M4P")
+    if start[4:8] in (b"moov", b"mdat", b"wide"):  # QuickTime of old
+        return True
+    if start[:4] == b"RIFF":
+        return start[8:12] == b"AVI "
+    if start[:4] == b"OggS":
+        return any(name in start for name in (b"theora", b"OVP80", b"BBCD", b"fishead"))
+    # packets of a transport stream, and of one with times before them
+    synced = start[0:377:188] == b"GGG" or start[4:389:192] == b"GGG"
+    return synced or start.startswith(signs)
 
 
 def check_size(width: int, height: int) -> None:

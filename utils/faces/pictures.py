@@ -30,6 +30,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "AVIF")
 # In these several pictures are shown one after the other, or are pages. (A phone's JPEG may hold a second
 # picture too, of depth or of the same scene.)
 MULTIPLE = frozenset({"PNG", "WEBP", "GIF", "AVIF", "TIFF"})
+PAUSE = 100  # milliseconds, of pictures and pages that don't say how long they are shown, as in a browser
 NOT_AN_IMAGE = "can't be decoded as an image: damaged, cut short or something else by content"
 # What Pillow's readers raise for damaged data, of which they promise no kind.
 DAMAGED = (
@@ -63,7 +64,7 @@ def read_pictures(path: str | os.PathLike) -> Iterator[tuple[float, np.ndarray]]
             one = image.format == "TIFF" and count == 1
             picture = _decode_tiff(data) if one else _picture(image, number)
             yield seconds, picture
-            seconds += float(image.info.get("duration") or 0) / 1000
+            seconds += float(image.info.get("duration") or PAUSE) / 1000
 
 
 def count_pictures(path: str | os.PathLike) -> int:

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 BOXES = frozenset(b"ftyp moov mdat free skip wide moof mfra sidx styp uuid pnot meta".split())
 ASF, ASF_PROPERTIES = b"\x30\x26\xb2\x75", bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+LARGEST_RIFF = 0x7FFFFFF0  # bytes; what is longer goes on in further parts of at most 1 or 2 GB
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
@@ -21,9 +22,25 @@ def announced_size(path: str | os.PathLike) -> int | None:
             return _size_of_matroska(file)
         if start[:4] == ASF:
             return _size_of_asf(start + file.read(4096))
-        if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
-            return int.from_bytes(start[4:8], "little") + 8
+        if _is_avi(start):
+            return None if _is_open_ended(start) else int.from_bytes(start[4:8], "little") + 8
         return _size_of_boxes(file) if start[4:8] in BOXES else None
+
+
+def is_unfinished(path: str | os.PathLike) -> bool:
+    """Whether it is an avi whose recording was broken off: its header was never completed. Raises OSError."""
+    with open(path, "rb") as file:
+        start = file.read(12)
+    return _is_avi(start) and _is_open_ended(start)
+
+
+def _is_avi(start: bytes) -> bool:
+    return start[:4] == b"RIFF" and start[8:12] == b"AVI "
+
+
+def _is_open_ended(start: bytes) -> bool:
+    """Nothing, or all that fits, for the size that is written last."""
+    return not 0 < int.from_bytes(start[4:8], "little") < LARGEST_RIFF
 
 
 def _size_of_boxes(file: BinaryIO) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -45,8 +46,8 @@ class FrameReader:
 
     Iterating raises MediaError, whose text is the reason, for what isn't a video or has no frame, and
     MemoryError or cv2.error where there is no memory for one. While iterating, `announced` is the number of
-    frames that the file claims (0 = unknown); afterwards `decoded` is how many could be decoded, and
-    `warning` says what is damaged or missing.
+    frames that the file claims, or that `duration` counted (0 = unknown); afterwards `decoded` is how many
+    could be decoded, and `warning` says what is damaged or missing.
     """
 
     def __init__(self, path: str | os.PathLike, every: int = 1, threads: int | None = None):
@@ -59,14 +60,16 @@ class FrameReader:
         self.decoded = 0
         self.warning: str | None = None
         self._duration: float | None = None
+        self._frame_times: list[float] | None = None
         self._key_times: list[float] = []
         self._probed = False
 
     @property
     def duration(self) -> float | None:
-        """Seconds from the first frame to the end of the last as the file says; None = unknown, or an image.
+        """Seconds from the first frame to the end of the last; None = an image, or nothing in it tells.
 
-        Opens the file where that hasn't been done. Raises MediaError.
+        Opens the file where that hasn't been done, and reads all of it where its header doesn't say, as in
+        recordings that were streamed. Raises MediaError.
         """
         self._probe()
         return self._duration
@@ -86,11 +89,33 @@ class FrameReader:
     def _probe(self) -> None:
         if self._probed:
             return
-        if not is_picture(self.path):
+        if is_picture(self.path):
+            self.announced = count_pictures(self.path)
+            if self.announced > 1 and len(times := self.frame_times) > 1:
+                self._duration = 2 * times[-1] - times[-2]
+        else:
             with Decoder(self.path, threads=1) as decoder:
-                self.announced, self._duration = decoder.announced, decoder.duration
+                self._duration = decoder.duration
+                if not self._duration and (times := self.frame_times):
+                    self._duration = times[-1] + decoder.frame_seconds
+                self.announced = self._announced(decoder)
                 self._key_times = decoder.key_times()
         self._probed = True
+
+    @property
+    def frame_times(self) -> list[float]:
+        """Seconds at which frames are shown, sorted: reads the whole file. Raises MediaError."""
+        if self._frame_times is None and is_picture(self.path):
+            self._frame_times = []
+            with suppress(MediaError):  # of a later picture; who reads that one will hear of it
+                self._frame_times += (seconds for seconds, _ in read_pictures(self.path))
+        elif self._frame_times is None:
+            with Decoder(self.path, threads=1) as decoder:
+                self._frame_times = decoder.frame_times()
+        return self._frame_times
+
+    def _announced(self, decoder: Decoder) -> int:
+        return len(self._frame_times or ()) or decoder.announced
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         self.announced, self.decoded, self.warning = 0, 0, None
@@ -121,7 +146,7 @@ class FrameReader:
         while times:
             try:
                 with Decoder(self.path, self.threads, **ways) as decoder:
-                    self.announced = decoder.announced
+                    self.announced = self._announced(decoder)
                     try:
                         for seconds, frame in decoder.frames_at(times):
                             times = [time for time in times if time > seconds]
@@ -176,7 +201,7 @@ class FrameReader:
         while True:
             try:
                 with Decoder(self.path, self.threads, **ways) as decoder:
-                    self.announced = decoder.announced
+                    self.announced = self._announced(decoder)
                     try:
                         for index, frame in decoder.frames(wanted):
                             if index > last:

@@ -276,10 +276,10 @@ def score(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def files_in(paths: Iterable[Path]) -> tuple[dict[Path, Path], int]:
-    """{file: the folder it is named relative to}, each file once, and how many others were left out."""
+def files_in(paths: Iterable[Path]) -> tuple[dict[Path, Path], list[Path]]:
+    """{file: the folder it is named relative to}, each file once, and the others, which were left out."""
     files: dict[Path, Path] = {}
-    left_out = 0
+    left_out: list[Path] = []
     known: set[str] = set()  # one file may be named in two ways, from here and from the root
     for root in paths:
         found, others = find_media(root, skip_crops=True)

@@ -78,22 +78,22 @@ def read_sample(path: Path, where: str = "") -> list[str]:
 
 
 def apply_sample(
-    names: Mapping[Path, str], sample: Sequence[str], inputs: Sequence[Path] = ()
+    names: Mapping[Path, str], sample: Sequence[str], left_out: Sequence[Path] = ()
 ) -> tuple[dict[Path, str], dict[str, str]]:
     """The files that the sample names, and {name: reason} for its names without a file.
 
-    inputs: the folders searched, in which a name may be that of a file which isn't judged.
+    left_out: files that are neither videos nor images, of which a name may be one.
     """
     wanted = {name_in(name): name for name in sample}  # the sample may be a submission of ours
     chosen = {path: wanted[name] for path, name in names.items() if name in wanted}
     sharing = Counter(path.name for path, name in names.items() if name != path.name)
     missing = {}
+    known = {path.name for path in left_out}
     for name in sample:
         if sharing[name] and name not in names.values():
             missing[name] = f"{sharing[name]} files have this name: the sample must give their relative paths"
-        elif "\0" not in name and any((folder / name).is_file() for folder in inputs):
-            suffix = Path(name).suffix
-            missing[name] = f"neither a video nor an image by its suffix, {suffix or 'none'}"
+        elif name.rpartition("/")[2] in known:
+            missing[name] = "neither a video nor an image, by its suffix or its first bytes"
         else:
             missing[name] = "no such file in INPUT"
     for name in chosen.values():

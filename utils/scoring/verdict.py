@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from utils.core.errors import WeightsError
-from utils.faces.video import IMAGE_SUFFIXES
+from utils.faces.video import VIDEO_SUFFIXES
 from utils.scoring.aggregate import Result
 from utils.scoring.calibrated import ScoreCalibration, calibration_of
 from utils.scoring.config import SubmissionConfig
@@ -160,7 +160,8 @@ def doubts_of(result: Result) -> list[str]:
     doubts, evidence = [], result.evidence
     if evidence is not None and evidence.eyes < LEAST_EYES:
         doubts.append(f"small face: eyes {evidence.eyes:.0f} pixels apart")
-    if result.path.suffix.lower() not in IMAGE_SUFFIXES and result.faces < FEW_FACES:
+    is_video = result.duration is not None or result.path.suffix.lower() in VIDEO_SUFFIXES
+    if is_video and result.faces < FEW_FACES:
         doubts.append(f"few faces: {result.faces}")
     if evidence is not None and evidence.spread > WIDE:
         disagree = f"{evidence.lowest:.2f} to {evidence.highest:.2f}"
