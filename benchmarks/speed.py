@@ -23,6 +23,7 @@ from benchmarks.inputs import (
     bundled,
     cut_clip,
     hd_clip,
+    our_detector,
     published,
 )
 from benchmarks.reference import (
@@ -75,7 +76,7 @@ def extraction_rows(plan: SpeedPlan) -> list[Row]:
         settings = {"exact": (EXACT, few), "fast": (FAST, many), "fast onnxruntime": ((*FAST, *ONNX), many)}
         for setting, (overrides, clip) in settings.items():
             config = make(*overrides)
-            tasks[setting] = extraction_task(config, build_ours(config)[0], clip)
+            tasks[setting] = extraction_task(config, our_detector(config), clip)
         times = medians(interleaved(tasks, plan.runs, warm_up=False))  # the median drops a slow first
         reference_s = times["reference"] / n_frames
         for setting in settings:

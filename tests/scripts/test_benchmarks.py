@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from scripts import load_script
 
-from benchmarks import agreement, inputs, speed, timing
+from benchmarks import agreement, gpu_parts, inputs, speed, timing
 from benchmarks import reference as procedure
 from benchmarks.inputs import EXACT, FAST, StandIn, build_ours, bundled, randomised
 from models import WSDAN, RetinaFace, xception
@@ -201,9 +202,10 @@ def run_bench(*arguments, cwd):
     )
 
 
-def test_a_quick_run_writes_its_figures(tmp_path):
-    done = run_bench("--quick", "--only", "a", "--output", "out.json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_a_quick_run_writes_its_figures(tmp_path, capsys):
+    output = str(tmp_path / "out.json")
+    assert load_script("benchmarks/bench.py").main(["--quick", "--only", "a", "--output", output]) == 0
+    said = capsys.readouterr().out
     rows = json.loads((tmp_path / "out.json").read_text())
     assert all(set(row) >= KEYS for row in rows)
     by_name = {row["name"]: row for row in rows}
@@ -213,9 +215,9 @@ def test_a_quick_run_writes_its_figures(tmp_path):
     assert len(timed) == 3
     for row in timed:
         assert row["ratio"] == pytest.approx(row["reference_s"] / row["ours_s"])
-        assert row["name"] in done.stdout
+        assert row["name"] in said
     assert by_name["machine"]["quick"] and by_name["machine"]["cores"] >= 1
-    assert "these figures mean nothing" in done.stdout
+    assert "these figures mean nothing" in said
 
 
 @pytest.mark.slow
@@ -251,16 +253,19 @@ def test_the_table_has_a_line_a_row():
     assert "2.0x   2.5x" in text and "AUC -" in text and "took 1.0 minutes" in text
 
 
-def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path):
-    """Its forwards; what else it measures is run by hand, and on a GPU."""
-    output = tmp_path / "gpu.json"
-    arguments = ["--device", "cpu", "--quick", "--only", "forward", "--seconds", "3", "--output", str(output)]
-    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path, capsys, monkeypatch):
+    """The first of its forwards; what else it measures is run by hand, and on a GPU."""
+    output, gpu = tmp_path / "gpu.json", load_script("benchmarks/gpu.py")
+    is_time = iter([True])
+    monkeypatch.setattr(gpu.Clock, "until", lambda *_: lambda: next(is_time, False))
+    monkeypatch.setattr(gpu_parts, "build_network", lambda name: RetinaFace("mobilenet0.25"))
+    arguments = ["--device", "cpu", "--quick", "--only", "forward", "--output", str(output)]
+    assert gpu.main(arguments) == 0
+    said = capsys.readouterr().out
     figures = json.loads(output.read_text())
     rows = {row["name"]: row for row in figures["rows"]}
     assert figures["machine"]["quick"] and "torch" in figures["machine"]
     first = rows["retinaface-mobilenet0.25 NCHW fp32 2x3x96x160"]
     assert first["value"] > 0 and first["more"]["first_ms"] > 0
     assert rows["import torch"]["unit"] == "s"
-    assert "retinaface-mobilenet0.25 NCHW fp32" in done.stdout and "no time" in done.stdout
+    assert "retinaface-mobilenet0.25 NCHW fp32" in said and "no time" in said

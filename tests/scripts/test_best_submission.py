@@ -23,7 +23,7 @@ def test_verdicts_lie_beside_and_stay_with_resume(main, tmp_path, weights, clip,
     limits = limits_from(np.linspace(0, 1, 99), np.linspace(0, 1, 99), "real faces", "fakes")
     stated = metadata | {verdict.VERDICT_KEY: limits.to_metadata()}
     save_weights(net, tmp_path / "stated.safetensors", stated)
-    keys = {"frame_stride": 5, "face_limit": 5}
+    keys = {"frame_stride": 14, "face_limit": 5}
     config = write_config(tmp_path / "stated.py", tmp_path / "stated.safetensors", **keys)
     (tmp_path / "in").mkdir()
     for name, path in (("face.mp4", clip), ("nobody.mp4", no_face_clip)):

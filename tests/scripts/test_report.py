@@ -16,8 +16,8 @@ from utils.scoring.record import Record, fingerprint
 ALL = ("--report", "--faces-csv", "--contact-sheet")
 
 
-def test_all_that_can_be_asked_for(tmp_path, folder, config):
-    plain = run(folder, "--config", config, "--output", "plain.csv", cwd=tmp_path)
+def test_all_that_can_be_asked_for(main, tmp_path, folder, config):
+    plain = main(folder, "--config", config, "--output", tmp_path / "plain.csv")
     (tmp_path / "out").mkdir()
     code, out, err = run(
         folder, "--config", config, "--output", "out/submission.csv", *ALL, "out/s.png", cwd=tmp_path

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from processes import start_stoppable
 from scripts import load_script
-from submissions import SCRIPT, rows, run
+from submissions import SCRIPT, rows
 
 from utils.core.config import load_config
 from utils.core.errors import UserError
@@ -138,11 +138,11 @@ def test_resume_goes_on_from_a_record_of_the_same_weights_only(main, clip, confi
     assert not path.exists()
 
 
-def test_the_sample_is_never_overwritten(tmp_path, clip):
+def test_the_sample_is_never_overwritten(main, tmp_path, clip):
     """Nor under the name of a file that is written beside the output."""
     for name, output in (("sample.csv", "sample.csv"), ("out.errors.csv", "out.csv")):
         sample = tmp_path / name
         sample.write_text("filename,label\nsingle_face.mp4,0.5\n")
-        code, _, said = run(clip, "--output", tmp_path / output, "--sample-submission", sample)
+        code, _, said = main(clip, "--output", tmp_path / output, "--sample-submission", sample)
         assert code == 2 and "is the sample, which would be overwritten" in said
         assert sample.read_text() == "filename,label\nsingle_face.mp4,0.5\n"
