@@ -9,7 +9,7 @@ from models import xception
 from utils.weights.checkpoint import save_weights
 from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
 
-SMALL = Preprocess(96, (0.5,) * 3, (0.5,) * 3)
+SMALL = Preprocess(71, (0.5,) * 3, (0.5,) * 3)
 
 
 def write_weights(path: Path, sign: float = 1.0) -> Path:
