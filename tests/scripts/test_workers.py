@@ -49,11 +49,13 @@ def files_in(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_scores_with_a_crash_are_those_without_the_file(clips, config, tmp_path, main):
+def test_scores_with_a_crash_are_those_without_the_file(clips, config, tmp_path, main, monkeypatch):
+    """The decoder is planted in the workers alone."""
     folder, env = clips
+    monkeypatch.setenv("PYTHONPATH", env["PYTHONPATH"])
     output = tmp_path / "o.csv"
     common = folder, "--config", config, "face_limit=2"
-    code, _, err = run(SUBMISSION, *common, "--output", output, "--workers", 1, env=env)
+    code, _, err = main(*common, "--output", output, "--workers", 1)
     assert code == 0, err
     errors = dict(rows(tmp_path / "o.errors.csv")[1:])
     assert errors.keys() == {"crash.mp4", "nobody.mp4"} and "SIGSEGV" in errors["crash.mp4"]
