@@ -35,6 +35,15 @@ def train(config) -> int:
     return run(lambda: script.train(config))
 
 
+def train_wsdan(config) -> int:
+    from wsdan_runs import TinyWSDAN, script
+
+    from utils.core.console import run
+
+    script.build_network = lambda name, num_attentions: TinyWSDAN(M=num_attentions)
+    return run(lambda: script.train(config))
+
+
 def start(target: Callable, *arguments: object, log: Path) -> multiprocessing.Process:
     """`target` in a process of its own, on one thread; what it prints goes to `log`."""
     process = forks().Process(target=_run, args=(log, target, arguments))

@@ -1,16 +1,19 @@
 """kill -9, SIGTERM, SIGHUP and Ctrl-C at random moments: the same command again ends as undisturbed."""
 
-import json
 import shutil
 
 import pytest
-from kills import extract, files_in, score, stop_at_random, train
+import wsdan_runs
+from kills import extract, files_in, score, stop_at_random, train, train_wsdan
 from small_config import write_config
 from submissions import rows
-from training_runs import assert_equal, config
+from training_runs import assert_equal, config, log_of
 
 from utils.weights.checkpoint import load_checkpoint
 
+STATE = {
+    "state_dict", "trained_state_dict", "n_averaged", "optimizer", "feature_center", "center_scale", "best",
+}  # fmt: skip
 FEW_AND_MANY = [1, pytest.param(20, marks=pytest.mark.slow)]
 
 
@@ -52,21 +55,32 @@ def test_scoring(videos, weights, tmp_path, times):
     print(stop_at_random(score, command, tmp_path, times, check))
 
 
+def assert_same_training(whole, stopped):
+    """Files, logs but for the times, and all that goes on from the checkpoints, bit for bit."""
+    assert files_in(whole).keys() == files_in(stopped).keys()
+    assert log_of(whole) == log_of(stopped)
+    for name in ("last.pth", "best.pth"):
+        one, other = (load_checkpoint(folder / name) for folder in (whole, stopped))
+        assert one.keys() == other.keys()
+        for part in STATE & one.keys():
+            assert_equal(one[part], other[part])
+
+
 @pytest.mark.parametrize("times", FEW_AND_MANY)
 def test_training(data, tmp_path, times):
-    def check(whole, stopped):
-        def log_of(folder):
-            lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
-            return [{key: value for key, value in row.items() if "second" not in key} for row in lines]
-
-        assert files_in(whole).keys() == files_in(stopped).keys()
-        assert log_of(whole) == log_of(stopped)
-        for name in ("last.pth", "best.pth"):
-            one, other = (load_checkpoint(folder / name) for folder in (whole, stopped))
-            assert_equal(one["state_dict"], other["state_dict"])
-            assert_equal(one["optimizer"], other["optimizer"])
-
     def command(out):
         return (config(data, out, n_epoches=3, checkpoint_minutes=0.0),)
 
-    print(stop_at_random(train, command, tmp_path, times, check))
+    print(stop_at_random(train, command, tmp_path, times, assert_same_training))
+
+
+@pytest.mark.slow
+def test_wsdan_training(tmp_path, clip, times=20):
+    """With averaged weights and self-blended faces; centres and drawn attention maps go on, too."""
+    faces = wsdan_runs.write_faces(tmp_path / "faces", clip)
+    more = {"ema": 0.9, "self_blended": 0.5, "augmentation": "alike", "checkpoint_minutes": 0.0}
+
+    def command(out):
+        return (wsdan_runs.config(faces, out, **more),)
+
+    print(stop_at_random(train_wsdan, command, tmp_path, times, assert_same_training))

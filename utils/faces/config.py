@@ -30,8 +30,8 @@ class FaceConfig:
     precision: "auto" = the classifiers in bf16 or fp16 where the device is fast in it, all else in fp32.
     turn: see by the first faces of a clip whether its pictures are to be turned, and judge none on its head.
     runtime: what computes the networks, "torch" or, on a CPU and in fp32, "onnxruntime".
-    batch_size: faces that the classifiers get at once. detect_batch: frames that the detector does, no more
-    than batch_size.
+    batch_size: faces that the classifiers get at once; a CPU does a few of them at a time. detect_batch:
+    frames that the detector does, no more than batch_size.
     A file or command line may also say `speed`, which stands for the keys in PRESETS; a key given beside it
     has its own value.
     """
