@@ -2,7 +2,7 @@
 
 Tables with the columns `filename,label` or `name,is_fake,original[,set_name]`, maybe among others; lists
 without a header, `abc.mp4,FAKE`; DFDC's metadata.json, `{"abc.mp4": {"label": "FAKE", "original":
-"xyz.mp4"}, ...}`, also as a CSV, and JSON without originals, `{"abc.mp4": "FAKE"}`.
+"xyz.mp4"}, ...}`, also as a CSV, JSON without originals, `{"abc.mp4": "FAKE"}`, and lists of rows in JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from utils.data.lists import read_json
 from utils.data.tables import Table, read_table
 
 METADATA_FILE = "metadata.json"
-WORDS = {"real": 0, "fake": 1}
+WORDS = {"real": 0, "fake": 1, "false": 0, "true": 1}  # false and true as pandas writes is_fake
 NAMES, KINDS = ("filename", "name", "video", "file"), ("label", "is_fake")  # columns, the first that is there
 NONE = ("", "nan", "none", "null", "na", "<na>")  # how tables say that there is no original
 FORMS = "filename,label or name,is_fake,original[,set_name]"
@@ -87,7 +87,6 @@ def read_file(path: Path) -> list[Label]:
 
 
 def _table_rows(table: Table, name: str, kind: str) -> Iterator[Label]:
-    tells = "original" in table.header()
     names = {row[name] for _, row in table.rows()}
     for where, row in table.rows():
         is_fake = _label(row[kind])
@@ -98,8 +97,6 @@ def _table_rows(table: Table, name: str, kind: str) -> Iterator[Label]:
         original = row.get("original")
         if original is not None and original not in names and original.lower() in NONE:
             original = ""
-        if tells and is_fake and not original:
-            raise DataError(f"{where}: the fake {row[name]!r} has no original")
         texts = (row[name], original, row.get("set_name", ""), row.get("source", ""))
         video, original, *rest = (text and name_in(text) for text in texts)
         yield Label(video, is_fake, original, *rest, where)
@@ -123,7 +120,7 @@ def _headless_rows(table: Table) -> Iterator[Label]:
 
 
 def _label(text: str) -> int | None:
-    """0 or 1 for 0, 1, 0.0, 1.0, real and fake; None for anything else."""
+    """0 or 1 for 0, 1, 0.0, 1.0, real, fake, false and true; None for anything else."""
     word = text.strip().lower()
     if word in WORDS:
         return WORDS[word]
@@ -135,25 +132,33 @@ def _label(text: str) -> int | None:
 
 def _metadata_rows(path: Path) -> Iterator[Label]:
     """Of one metadata.json; its "split" says train everywhere and isn't used."""
-    videos = read_json(path)
-    if not isinstance(videos, dict) or not videos:
-        raise DataError(f'{path} is no DFDC metadata, {{"<video>.mp4": {{"label": "FAKE" or "REAL", ...}}}}')
-    for video, entry in videos.items():
-        tells = isinstance(entry, dict)
-        label = entry.get("label") if tells else entry if isinstance(entry, str) else None
-        original = entry.get("original") if tells else None
+    entries = _entries(path)
+    tells = any(isinstance(entry, dict) and "original" in entry for _, entry in entries)
+    for video, entry in entries:
+        entry = entry if isinstance(entry, dict) else {"label": entry}
+        label, original = next((entry[key] for key in KINDS if key in entry), None), entry.get("original")
         if isinstance(original, float) and math.isnan(original):  # of a table that pandas made JSON of
             original = None
         if label is None:
             raise DataError(f"{path}: the video {video!r} has no label")
-        is_fake = WORDS.get(str(label).strip().lower())
+        is_fake = _label(str(label))
         if is_fake is None:
             raise DataError(f"{path}: the label of {video!r} must be FAKE or REAL, not {label!r}")
         if original is not None and not isinstance(original, str):
             raise DataError(f"{path}: the original of {video!r} must be a name, not {original!r}")
-        if tells and is_fake and not original:
-            raise DataError(f"{path}: the fake {video!r} has no original")
         if not Path(video).stem:
             raise DataError(f"{path}: a video has no name")
-        source = str(entry.get("source") or "") if tells else ""
+        source = str(entry.get("source") or "")
         yield Label(video, is_fake, (original or "") if tells else None, "", source, f"{path} ({video})")
+
+
+def _entries(path: Path) -> list[tuple[str, object]]:
+    """(video, what is said of it) of a JSON file, which may be a list of rows, too."""
+    videos = read_json(path)
+    if isinstance(videos, list) and all(isinstance(row, dict) for row in videos):
+        pairs = [(str(next((row[key] for key in NAMES if key in row), "")), row) for row in videos]
+    else:
+        pairs = list(videos.items()) if isinstance(videos, dict) else []
+    if not pairs:
+        raise DataError(f'{path} is no DFDC metadata, {{"<video>.mp4": {{"label": "FAKE" or "REAL", ...}}}}')
+    return pairs

@@ -36,6 +36,10 @@ def read_labels(paths: Sequence[str | Path]) -> pd.DataFrame:
         rows = table[twice & (table["name"] == table.loc[twice, "name"].iloc[0])]
         places = " and ".join(rows["where"])
         raise DataError(f"the video {rows['name'].iloc[0]!r} is listed more than once: {places}")
+    alone = table[(table["is_fake"] == 1) & (table["original"] == "")]
+    if len(alone):
+        first = alone.iloc[0]
+        raise DataError(f"{first['where']}: the fake {first['name']!r} has no original")
     table["knows_original"] = table["original"].notna() | (table["is_fake"] == 0)
     given = table["original"].fillna("")
     table["original"] = given.where(given != "", table["name"])
