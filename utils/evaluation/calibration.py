@@ -27,6 +27,7 @@ from utils.scoring.ensemble import to_logits
 FAKE = 1
 MOST_SCALE = 10.0  # faces that the network tells apart without an error would have an infinite one
 LEAST_FACES, FEW_FACES = 20, 200  # or files, of each kind: below the first it is refused, the second warned
+LEAST_SCORE = 5e-7  # a score of six decimals that reads 0 may be this
 CALIBRATION_KEY = "calibrated"  # under which a weights file holds its note
 
 
@@ -169,7 +170,8 @@ def _fitted(table: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -
 
 def fit_scores(labels: np.ndarray, scores: np.ndarray, fitted_on: str) -> ScoreCalibration:
     """That of files' scores (N,), for `calibration=` of scoring; labels (N,) 1 = fake. Errors as of `fit`."""
-    table = np.stack([to_logits(scores), np.ones(len(scores))], axis=1)
+    rounded = scores.clip(LEAST_SCORE, 1 - LEAST_SCORE)
+    table = np.stack([to_logits(rounded), np.ones(len(scores))], axis=1)
     return ScoreCalibration(*fit(table, labels), len(labels), fitted_on)
 
 

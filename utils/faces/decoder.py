@@ -53,6 +53,8 @@ class Decoder:
         timed: bool = True,
     ):
         self.decoded = self.failures = self.corrupt = 0
+        self._failed: set[object] = set()
+        self._marked: set[object] = set()
         self._file = open_media(path)
         self._is_unfinished = is_unfinished(path)
         suffix = os.path.splitext(path)[1].lower()
@@ -283,7 +285,7 @@ class Decoder:
             if is_short(error):
                 raise
             self._damage()
-            self.failures += 1
+            self.failures = _counted(packet, self._failed)
             return []
 
     def _is_whole(self, frame: av.VideoFrame) -> bool:
@@ -293,7 +295,7 @@ class Decoder:
             self.matrix = matrix
         if frame.is_corrupt:
             self._damage()
-            self.corrupt += 1
+            self.corrupt = _counted(frame, self._marked)
         return not frame.is_corrupt
 
     def _damage(self) -> None:
@@ -316,3 +318,10 @@ class Decoder:
         if context.name == "mjpeg":  # which else shows half a picture, the rest being what lay in memory
             context.options["err_detect"] = "explode"
         self._pixel_shape, self._coded_shape = stream.sample_aspect_ratio, context.sample_aspect_ratio
+
+
+def _counted(lost: av.Packet | av.VideoFrame | None, known: set[object]) -> int:
+    """How many are known with this one: by its time, since after a search it may be met again."""
+    stamp = None if lost is None else lost.pts
+    known.add(object() if stamp is None else stamp)
+    return len(known)
