@@ -1,5 +1,6 @@
 """A command ends with a line and a status for what a user can cause, and with a traceback for a defect."""
 
+import argparse
 import multiprocessing
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from utils.core.console import SMALLER_BATCH, run
+from utils.core.console import SMALLER_BATCH, parse_mixed, run
 from utils.core.errors import ConfigError, DataError, WeightsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,3 +143,15 @@ def test_a_standard_output_that_was_never_open_is_no_traceback():
     code = "import sys; sys.stdout = None\nfrom utils.core.console import run\nsys.exit(run(lambda: 3))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (3, "")
+
+
+def test_a_file_that_begins_with_a_dash_is_told_from_an_option(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-clip.mp4").touch()
+    _, *found = parse_mixed(argparse.ArgumentParser(), ["a=1", "--", "-clip.mp4"])
+    assert found == [[Path("-clip.mp4")], ["a=1"]]
+    for name, hint in (("-clip.mp4", True), ("--report", False)):
+        with pytest.raises(SystemExit):
+            parse_mixed(argparse.ArgumentParser(), [name])
+        said = capsys.readouterr().err
+        assert name in said and (f"./{name}" in said) == hint

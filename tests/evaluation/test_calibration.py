@@ -15,7 +15,7 @@ from utils.core.errors import DataError, WeightsError
 from utils.evaluation import calibration
 from utils.evaluation.measures import labelled_faces, spread
 from utils.scoring.config import SubmissionConfig
-from utils.scoring.ensemble import build_ensemble
+from utils.scoring.ensemble import build_ensemble, to_probabilities
 from utils.weights.checkpoint import read_state_dict, save_state_dict, save_weights
 from utils.weights.preprocess import PREPROCESS_KEY
 
@@ -244,3 +244,12 @@ def test_errors_are_one_line(data, tmp_path, capsys):
         list(faces.batches(4))
     with pytest.raises(DataError, match="no video of set"):
         labelled_faces(data / "dfdc.json", data / "faces", "train")
+
+
+def test_scores_that_were_rounded_to_0_or_1_weigh_no_more_than_their_decimals_tell():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    scores = to_probabilities(3 * (2 * labels - 1) + 3 * rng.normal(size=200))
+    scores[:2], labels[:2] = (4e-7, 1 - 4e-7), (1, 0)
+    exact, rounded = (calibration.fit_scores(labels, each, "") for each in (scores, scores.round(6)))
+    assert rounded.scale == pytest.approx(exact.scale, rel=0.01)

@@ -28,7 +28,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """What `faces` and `clips` have in common."""
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="changes to the config")
     parser.add_argument("--config", type=Path, default=BUNDLED, help="default: submission-conf/bundled.py")
     add_output(parser)
     parser.add_argument("--device", default="auto")

@@ -154,7 +154,7 @@ class FrameReader:
                             yield seconds, converter(frame, decoder.pixel_shape, decoder.matrix)
                     finally:
                         lost = decoder.failures + decoder.corrupt
-                        self.warning = f"damaged: {lost} of the frames on the way can't be decoded" if lost else None
+                        self.warning = f"damaged: {lost} frames on the way don't decode" if lost else None
                 break
             except Restart as restart:
                 ways |= restart.assumption

@@ -38,7 +38,7 @@ def read_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", type=Path, help="config file of key = value; Python, and run")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="changes to the config")
     if has_picture:
         parser.add_argument(
             "--show-batch", type=Path, metavar="PNG",

@@ -177,7 +177,9 @@ def _existing(path: str | Path, config_key: str | None) -> Path:
     path = Path(path)
     named = f" (config key {config_key!r})" if config_key else ""
     if path.is_dir():
-        raise WeightsError(f"{path}{named}: a folder, not a weights file")
+        inside = sorted(Path(path).glob("*.safetensors"))
+        hint = f"; maybe {inside[0]}" if inside else ""
+        raise WeightsError(f"{path}{named}: a folder, not a weights file{hint}")
     if not path.is_file():
         raise WeightsError(f"{path}{named}: no such weights file; external/README.md says where to get it")
     try:
