@@ -61,7 +61,7 @@ def test_who_has_no_batch_is_not_told_to_make_it_smaller(capsys):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_a_command_as_ctrl_c_does(capsys, number):
-    """A second one, as `timeout` sends, doesn't disturb its clearing up."""
+    """A second one doesn't disturb its clearing up."""
     cleared = []
 
     def work() -> int:

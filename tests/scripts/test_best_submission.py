@@ -101,7 +101,7 @@ def test_several_inputs_files_called_like_options_and_keys_are_told_apart(
     assert code == 0 and [name for name, _ in rows("o.csv")[1:]] == ["b.mp4", "face_limit=9.mp4"]
     arguments = ["--config", str(config), "--output", "dash.csv", "--device", "cpu", "--", "-dash.mp4"]
     assert load_script(SCRIPT).main(arguments) == 0
-    assert [name for name, _ in rows("dash.csv")[1:]] == ["-dash.mp4"]
+    assert [name for name, _ in rows("dash.csv")[1:]] == ["./-dash.mp4"]
 
 
 def test_what_is_missing_is_named(capsys, tmp_path, clip):
