@@ -143,11 +143,10 @@ def parse_mixed(
     argv = list(sys.argv[1:] if argv is None else argv)
     cut = argv.index("--") if "--" in argv else len(argv)
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
-    args, unknown = parser.parse_known_intermixed_args(argv[:cut])
-    if unknown:
-        files = [text for text in unknown if os.path.lexists(text)]
-        hint = f"; the file is named ./{files[0]}, or stands behind --" if files else ""
-        parser.error(f"unknown option: {(files or unknown)[0]}{hint}")
+    files = [text for text in argv[:cut] if re.match("-[^-]", text) and os.path.lexists(text)]
+    if files:
+        parser.error(f"no option, but a file: {files[0]}; name it ./{files[0]}, or put it behind --")
+    args = parser.parse_intermixed_args(argv[:cut])
     paths, overrides = [], []
     for text in args.arguments:
         is_override = re.match(r"[A-Za-z_]\w*=", text) and not os.path.lexists(text)
