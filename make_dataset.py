@@ -15,7 +15,7 @@ import logging
 import os
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,7 +196,7 @@ def extract_files(args: argparse.Namespace, config: SubmissionConfig, files: lis
     from utils.data.work import Extraction  # takes seconds, which a run with nothing to do needn't wait for
 
     work = Extraction(config, settings, args.device, args.writers)
-    done = Extracted()
+    done, through = Extracted(), {path for path, _ in refused}
     with place_for(args, work, len(jobs)) as place:
         print(place.ready(), flush=True)
         progress = ExtractionBar(len(jobs))
@@ -204,15 +204,19 @@ def extract_files(args: argparse.Namespace, config: SubmissionConfig, files: lis
             with closing(place.run(jobs, lambda part, frames: progress(done.at(part, frames)))) as outcomes:
                 for outcome in outcomes:
                     done.add(outcome)
+                    through.add(outcome.path)
                     progress(done)
         except BaseException:  # Ctrl-C, the disk, memory: passed on, after what can be said of it here
             progress.bar.close()
+            done.failures[:0] = refused
+            with suppress(OSError):  # a full disk is told of anyway
+                note_failures(args, done, through)
             whole = f"{done.videos + complete} of {len(files)}"
             print(f"stopped: {whole} are complete; the same command goes on from there", file=sys.stderr)
             raise
     progress.bar.close()
     done.failures[:0] = refused
-    note_failures(args, done, {job.path for job in jobs} | {path for path, _ in refused})
+    note_failures(args, done, through)
     summarise(done, complete, time.monotonic() - progress.start)
     return 0 if done.videos or complete else 1
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from crew_work import Squares
@@ -60,6 +61,16 @@ def loads_elsewhere(task):
 def test_what_a_task_raises_is_raised_here(work, dask):
     with Cluster(work, dask.scheduler_address) as cluster, pytest.raises(OSError, match="No space left"):
         list(cluster.run([("raise", 1)]))
+
+
+def test_a_command_given_twice_and_another_on_one_cluster(work, dask):
+    def run(timeout):
+        with Cluster(work, dask.scheduler_address, timeout) as cluster:
+            return dict(cluster.run(ITEMS[:6]))
+
+    with ThreadPoolExecutor() as pool:
+        got = list(pool.map(run, (60, 60, 90)))
+    assert got == [{item: item[1] ** 2 for item in ITEMS[:6]}] * 3
 
 
 def test_a_scheduler_that_does_not_answer_and_dask_that_is_not_there(work, monkeypatch):

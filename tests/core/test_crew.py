@@ -86,6 +86,25 @@ def test_workers_that_never_begin_end_the_run(work):
         outcomes(work, [("ok", 1)])
 
 
+def test_workers_that_load_for_ever_end_the_run(work, monkeypatch):
+    monkeypatch.setattr(crews, "LOAD_SECONDS", 0.5)
+    (work.log / "stuck").touch()
+    with pytest.raises(UserError, match="0 s"), Crew(work, 1) as crew:
+        crew.ready()
+
+
+def test_workers_that_end_before_they_are_told_the_work(work, monkeypatch):
+    class Ended(subprocess.Popen):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.wait()
+
+    monkeypatch.setattr(crews, "START", "raise SystemExit(3)")
+    monkeypatch.setattr(crews.subprocess, "Popen", Ended)
+    with pytest.raises(UserError, match="exit status 3"):
+        outcomes(work, [("ok", 1)])
+
+
 def test_a_worker_that_is_ended_leaves_no_file_half_written(work):
     """As at Ctrl-C, while a crop is being written."""
     with Crew(work, 1) as crew:

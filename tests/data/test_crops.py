@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from utils.core.errors import DataError
 from utils.data import crops
@@ -72,6 +73,18 @@ def test_a_finished_folder_holds_no_crop_that_its_table_lacks(tmp_path):
     assert crops.is_complete(job, Settings(every=10))
     with pytest.raises(DataError, match="turn=False"):
         crops.is_complete(job, Settings(every=10, turn=True))
+
+
+def test_a_stride_is_of_animations_too(tmp_path):
+    pictures = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in range(0, 200, 50)]
+    pictures[0].save(tmp_path / "moving.gif", save_all=True, append_images=pictures[1:])
+    pictures[0].save(tmp_path / "still.gif")
+    for name, makes_others in (("moving", False), ("still", True)):
+        job = Job(tmp_path / f"{name}.gif", tmp_path / name)
+        crops.begin_folder(job, Settings(every=2))
+        crops.finish_folder(job, [])
+        assert crops.is_complete(job, Settings(every=2))
+        assert crops.is_complete(job, Settings()) is makes_others
 
 
 def test_landmarks_of_a_crop_come_from_its_faces_csv_or_the_template(tmp_path):

@@ -250,9 +250,10 @@ def test_out_of_memory_halves_the_batch_and_goes_on(net, frames, monkeypatch, gp
         FaceDetector(Hungry(net, room=0)).detect(frames[:2])
 
 
-def test_a_smaller_detect_batch(as_gpu, net, frames):
+@pytest.mark.parametrize("key", ["detect_batch", "batch_size"])
+def test_a_smaller_batch(as_gpu, net, frames, key):
     assert detection.DETECT_BATCH == 8
-    detector = detector_of(FaceConfig(detect_batch=2))
+    detector = detector_of(FaceConfig(**{key: 2}))
     with noting(detector.net) as calls:
         detector.detect(frames[:3])
     assert {shape[0] for shape in calls} == {1, 2}

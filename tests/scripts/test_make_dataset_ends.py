@@ -8,11 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from processes import start_stoppable
 
 import make_dataset
 from utils.data import crops
 from utils.data.crops import read_faces_csv
+from utils.data.failures import FACELESS
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "make_dataset.py"
@@ -24,6 +26,7 @@ class TestInterruptions:
         """What was written stays, the line is clear, and the run can be taken up again."""
         for name in ("a.mp4", "b.mp4"):
             shutil.copy(clip, tmp_path / name)
+        Image.new("RGB", (64, 64)).save(tmp_path / "0.png")
         arguments = [str(tmp_path), str(tmp_path / "out"), "--every", "18", "--writers", "1"]
         full = OSError(errno.ENOSPC, "No space left on device")
         name = {"crop": "write_crop_file", "table": "finish_folder"}[at]
@@ -38,9 +41,11 @@ class TestInterruptions:
             patch.setattr(f"utils.data.extraction.{name}", fail_in_b)
             assert make_dataset.main(arguments) == 1
         error = capsys.readouterr().err
+        assert FACELESS in (tmp_path / "out" / "failures.csv").read_text()
         assert "No space left on device" in error and "the same command goes on" in error
         assert not (tmp_path / "out" / "b" / "faces.csv").exists()
         assert make_dataset.main(arguments) == 0
+        assert FACELESS in (tmp_path / "out" / "failures.csv").read_text()
         assert all(len(read_faces_csv(tmp_path / "out" / stem / "faces.csv")) == 4 for stem in "ab")
 
     def test_ctrl_c(self, clip, tmp_path):

@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from threading import Lock
 from types import FunctionType
@@ -108,7 +111,8 @@ def task(root: str, payload: bytes, item: bytes | None) -> Any:
         sys.path.insert(0, root)
     from utils.core.cluster import station_for
 
-    return station_for(payload).do(item)
+    with station_for(payload) as station:
+        return station.do(item)
 
 
 class Station:
@@ -118,28 +122,43 @@ class Station:
         work, timeout, folder = pickle.loads(payload)
         self.crew = Crew(work, 1, timeout, folder, threads)
         self.lock, self.outcomes, self.error = Lock(), {}, None
+        self.users = 0  # threads
+        self.waiting: Counter[Hashable] = Counter()  # threads for an item: a command may be given twice
 
     def do(self, packed: bytes | None) -> Any:
         """Raises what the work raised, in all threads that wait for it."""
         if packed is None:
-            return self._guarded(self.crew.ready)
+            while self.crew.about is None:
+                self._poll()
+            return self.crew.about
         item = pickle.loads(packed)
         with self.lock:
-            self.crew.add(item)
+            if not self.waiting[item]:
+                self.crew.add(item)
+            self.waiting[item] += 1
         while True:
-            self._guarded(lambda: self.outcomes.update(self.crew.poll(0.1)))
+            self._poll()
             with self.lock:
                 if item in self.outcomes:
-                    frames, self.crew.frames = self.crew.frames, 0
-                    return self.outcomes.pop(item), frames
+                    return self._taken(item)
 
-    def _guarded(self, call) -> Any:
+    def _taken(self, item: Hashable) -> tuple[Any, int]:
+        """An outcome, which stays for others that wait for it, and the frames since the last one."""
+        frames, self.crew.frames = self.crew.frames, 0
+        self.waiting[item] -= 1
+        if self.waiting[item]:
+            return self.outcomes[item], frames
+        del self.waiting[item]
+        return self.outcomes.pop(item), frames
+
+    def _poll(self) -> None:
+        time.sleep(0.001)  # else the others, who want the lock, would hardly ever get it
         with self.lock:
             if self.error is not None:
                 raise self.error
             try:
                 self.crew.start()
-                return call()
+                self.outcomes.update(self.crew.poll(0.1))
             except BaseException as error:
                 self.error = error
                 self.crew.close()
@@ -150,15 +169,23 @@ _stations: dict[bytes, Station] = {}
 _opening = Lock()
 
 
-def station_for(payload: bytes) -> Station:
-    """The station of this process for a work; that of another work ends."""
+@contextmanager
+def station_for(payload: bytes) -> Iterator[Station]:
+    """The station of this process for a work; those of other works end as soon as nobody uses them."""
     from distributed import get_worker
 
     with _opening:
-        known = _stations.get(payload)
-        if known is None or known.error is not None:
-            for station in _stations.values():
-                station.crew.close()
-            _stations.clear()
-            known = _stations[payload] = Station(payload, get_worker().state.nthreads)
-        return known
+        for other, station in list(_stations.items()):
+            if station.error is not None:  # its crew is closed
+                del _stations[other]
+            elif other != payload and not station.users:
+                _stations.pop(other).crew.close()
+        if payload not in _stations:
+            _stations[payload] = Station(payload, get_worker().state.nthreads)
+        station = _stations[payload]
+        station.users += 1
+    try:
+        yield station
+    finally:
+        with _opening:
+            station.users -= 1

@@ -25,6 +25,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -36,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HAND = 64  # files that a worker is dealt at once at most
 PATIENCE = 300.0  # seconds without a frame, besides those that the file lasts
 TRIES = 2  # times that a file may lose its worker
+LOAD_SECONDS = 300.0  # for a worker to load what it needs
 LEAVE_SECONDS = 15.0  # for a worker that is told to leave; one is killed that a decoder keeps from it
 FALSE_STARTS = 3  # workers in a row that end before they have loaded the networks
 GAVE_UP = "given up: "  # how the reason of a lost file begins
@@ -112,6 +114,7 @@ class Crew:
         """What the work says of itself, when the first worker is ready. Raises what kept it from that."""
         while self.about is None:
             self._listen(1.0)
+            self._end_overdue()
         return self.about
 
     def run(self, items: Sequence[Hashable], progress: Progress = lambda part, frames: None) -> Iterator[Any]:
@@ -138,9 +141,7 @@ class Crew:
             if member.ready and not member.busy:
                 self._deal(member)
         self._listen(seconds)
-        for member in list(self.members):
-            if (overdue := self._overdue(member)) is not None:
-                self._lose(member, overdue)
+        self._end_overdue()
         outcomes, self.outcomes = self.outcomes, []
         return outcomes
 
@@ -154,7 +155,8 @@ class Crew:
                 pass_fds=[theirs.fileno()], env=os.environ | {"OMP_NUM_THREADS": str(self.threads)},
             )  # fmt: skip
         pipe = Connection(ours.detach())
-        pipe.send((self.work, number, self.threads))
+        with suppress(OSError):  # it has ended; `_listen` finds that out
+            pipe.send((self.work, number, self.threads))
         return _Member(number, process, pipe, heard=time.monotonic())
 
     def _deal(self, member: _Member) -> None:
@@ -168,10 +170,8 @@ class Crew:
             member.hand, member.begun = dict.fromkeys(hand), {}
             member.alone, member.busy = len(hand) == 1, True
             member.heard = member.done = time.monotonic()
-            try:
+            with suppress(OSError):  # as in `_hire`
                 member.pipe.send(hand)
-            except OSError:  # it has ended; `_listen` finds that out
-                pass
 
     def _listen(self, seconds: float) -> None:
         """Take in all messages that are there, or that come within the seconds."""
@@ -214,11 +214,20 @@ class Crew:
         else:
             raise values[0]
 
+    def _end_overdue(self) -> None:
+        """Not one that has sent something which isn't taken in yet: ending another takes seconds."""
+        for member in list(self.members):
+            overdue = self._overdue(member)
+            if overdue is not None and not member.pipe.poll():
+                self._lose(member, overdue)
+
     def _overdue(self, member: _Member) -> str | None:
         """Why a worker must be ended, in words; None = it need not."""
+        now = time.monotonic()
+        if not member.ready and now - member.heard > LOAD_SECONDS:
+            return f"nothing is loaded after {LOAD_SECONDS:.0f} s"
         if not member.busy:
             return None
-        now = time.monotonic()
         since, lasts = next(iter(member.begun.values()), (member.heard, 0.0))
         if self.timeout is not None:
             overdue = now - max(since, member.done) > self.timeout
@@ -242,7 +251,7 @@ class Crew:
         if not member.ready:
             self.false_starts += 1
             if self.false_starts >= FALSE_STARTS:
-                raise UserError(f"worker processes end before they begin ({_cause(status)})")
+                raise UserError(f"worker processes end before they begin ({overdue or _cause(status)})")
         self.members[self.members.index(member)] = self._hire(member.number)
 
 
@@ -253,7 +262,9 @@ def _end(member: _Member) -> int:
         return member.process.wait(LEAVE_SECONDS)
     except subprocess.TimeoutExpired:
         member.process.kill()
-        return member.process.wait()
+    with suppress(subprocess.TimeoutExpired):  # a disk that doesn't answer keeps it from ending
+        member.process.wait(LEAVE_SECONDS)
+    return -signal.SIGKILL
 
 
 def threads_of_each(workers: int) -> int:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.core.errors import DataError
+from utils.core.errors import DataError, MediaError
 from utils.core.files import csv_lines, remove_leftovers, write_whole
 from utils.data.failures import NAME as FAILURES_FILE
 from utils.faces.align import TEMPLATE, similarity
 from utils.faces.detector import LANDMARK_NAMES, Face
+from utils.faces.pictures import count_pictures
 from utils.faces.video import CROP_NAME, IMAGE_SUFFIXES, SOURCE_FILE
 
 FACES_FILE = "faces.csv"
@@ -167,9 +168,17 @@ def _note(job: Job, settings: Settings) -> dict[str, object]:
     """Whose crops these are: name and size, not the path, so that a data set can be moved."""
     note = {"source": job.path.name, "bytes": os.path.getsize(job.path), **asdict(settings)}
     note["detector_weights"] = Path(settings.detector_weights).name
-    if job.path.suffix.lower() in IMAGE_SUFFIXES:
+    if settings.every > 1 and job.path.suffix.lower() in IMAGE_SUFFIXES and _is_single(job.path):
         note["every"] = 1
     return note
+
+
+def _is_single(path: Path) -> bool:
+    """Whether it is one picture, of which any stride gives the same crop; an animation is a video."""
+    try:
+        return count_pictures(path) == 1
+    except MediaError:  # who extracts it will hear of it
+        return False
 
 
 def begin_folder(job: Job, settings: Settings) -> None:

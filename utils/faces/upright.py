@@ -139,7 +139,8 @@ def detector_of(
     is_whole = config.track and config.detector == "mobilenet0.25" and is_gpu(device)
     detector = build_detector(
         config.detector, config.detector_weights, device, config.detector_precision,
-        config.score_threshold, None if is_whole else config.detect_size, config.runtime, config.detect_batch,
+        config.score_threshold, None if is_whole else config.detect_size, config.runtime,
+        config.frames_at_once,
     )  # fmt: skip
     if config.track and not is_whole:
         detector = FaceTracker(detector)
