@@ -4,7 +4,7 @@
 # make test          the fast tests; make test-slow runs the long ones
 # make test-browser  the report in a browser, headless Chromium (Debian: apt-get install chromium)
 # make lint          ruff
-# make bench         speed, memory and agreement beside the published procedure; leaves bench.json
+# make bench         speed, memory and agreement beside the published procedure; leaves bench.md, bench.json
 # make gpu           where there is a CUDA GPU: that it computes what the CPU does, and how fast; leaves gpu.json
 # make tables        write the tables of README and docs anew, from external/results
 # make weights       train what is shipped from the data in SHARED, minutes on a GPU; goes on where it stopped
@@ -91,7 +91,7 @@ lint: $(STAMP)
 	$(PY) -m ruff check .
 
 bench: $(STAMP)
-	$(PY) benchmarks/bench.py --output bench.json
+	$(PY) benchmarks/bench.py --output bench
 
 gpu: $(STAMP)
 	$(PY) -m pytest -q -m gpu tests/gpu

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.inputs import SETTINGS, build_ours, bundled, clip_set, stills
+from benchmarks.inputs import SETTINGS, build_ours, bundled, clip_set, our_detector, stills
 from benchmarks.reference import classify, find_face, load_reference, read_frames
 from benchmarks.speed import run_extractor
 from benchmarks.timing import Row, say
@@ -101,7 +101,7 @@ def reference_faces(strides: dict[Path, int]) -> Faces:
 
 def our_faces(config, strides: dict[Path, int]) -> Faces:
     """Every face by this repository: extracted as make_dataset.py does, judged by the config's ensemble."""
-    detector, ensemble = build_ours(config)
+    detector, ensemble = our_detector(config), build_ours(config)[1]
     faces = {}
     with tempfile.TemporaryDirectory() as root:
         folders = {path: Path(root) / str(number) for number, path in enumerate(strides)}

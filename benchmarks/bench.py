@@ -2,19 +2,19 @@
 
     python benchmarks/bench.py                       # everything, what `make bench` runs
     python benchmarks/bench.py --only a,c            # extraction and training
-    python benchmarks/bench.py --quick --output quick.json      # a smoke test; its figures mean nothing
+    python benchmarks/bench.py --quick --output quick      # a smoke test; its figures mean nothing
+    python benchmarks/bench.py --output external/results/bench      # then make tables: docs/benchmarks.md
 
 Parts: a extraction in frames a second; b seconds for a ten-second 1080p clip; c training; d peak memory;
 e landmarks, probabilities and AUC against the reference. Times are medians of interleaved rounds, the
 reference and ours in turn. Networks without trained weights (ResNet-50 and the published classifiers) have
-random ones for a and b, and MobileNet's faces. Progress goes to standard error, the table to standard output,
-both figures and machine to bench.json.
+random ones for a and b, and MobileNet's faces. Progress goes to standard error, the tables to standard
+output and to bench.md, all figures to bench.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.timing import parser_of  # noqa: E402
 from utils.core import console  # noqa: E402
 
 PARTS = "abcde"
@@ -36,16 +37,12 @@ def parts(text: str) -> str:
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    description, _, epilog = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=description, epilog="examples:\n" + epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = parser_of(__doc__)
     parts.__name__ = f"list of parts ({','.join(PARTS)})"  # what argparse says it is
     add = parser.add_argument
     add("--only", metavar="PARTS", type=parts, default=PARTS, help="parts to run, such as a,c (default all)")
     add("--quick", action="store_true", help="tiny sizes, to see that it runs")
-    add("--output", metavar="JSON", type=Path, default=Path("bench.json"), help="default bench.json")
+    add("--output", metavar="NAME", type=Path, default=Path("bench"), help="NAME.md, .json (default bench)")
     return parser.parse_args(argv)
 
 
@@ -71,29 +68,29 @@ def tasks(quick: bool) -> dict[str, Callable[[], list]]:
     }
 
 
-def run(args: argparse.Namespace) -> int:
-    from benchmarks.timing import Row, machine, seconds, table
-    from utils.core.files import write_whole
+def run(args: argparse.Namespace, command: list[str]) -> int:
+    from benchmarks.report import tables
+    from benchmarks.timing import Row, machine, seconds
+    from utils.core.files import check_report, give_report
     from utils.evaluation.clips import shared_folder
+    from utils.evaluation.report_tables import joined
 
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    facts = {**machine(), "quick": args.quick, "parts": args.only, "shared_data": shared_folder() is not None}
+    check_report(args.output)
+    facts = {**machine(), "quick": args.quick, "shared_data": shared_folder() is not None, "seconds": {}}
     rows: list[Row] = []
-    took = 0.0
     for part, measure in tasks(args.quick).items():
         if part in args.only:
-            took += seconds(lambda measure=measure: rows.extend(measure()))
-    facts["seconds"] = round(took, 1)
+            took = seconds(lambda measure=measure: rows.extend(measure()))
+            facts["seconds"][part] = round(took, 1)
     rows.append(Row("machine", more=facts))
-    print(table(rows))
-    write_whole(args.output, json.dumps([row.plain() for row in rows], indent=1) + "\n")
-    return 0
+    return give_report(args.output, command, joined(tables(rows)), {"rows": [row.plain() for row in rows]})
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, write, print; returns the exit code."""
     args = parse_arguments(argv)
-    return console.run(lambda: run(args), "stopped; nothing was written")
+    command = ["python", "benchmarks/bench.py", *(sys.argv[1:] if argv is None else argv)]
+    return console.run(lambda: run(args, command), "stopped; nothing was written")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.timing import parser_of  # noqa: E402
 from utils.core import console  # noqa: E402
 
 PARTS = ("forward", "clips", "extraction", "training")
@@ -36,11 +37,7 @@ TRAINED = ("xception", "wsdan-xception")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    description, _, epilog = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=description, epilog="examples:\n" + epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("--device", default="cuda", help="cuda, cuda:1 or cpu (default cuda)")
     add("--seconds", type=float, default=110, help="about how long it may take (default 110)")

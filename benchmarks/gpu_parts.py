@@ -25,6 +25,7 @@ from benchmarks.inputs import (
     bundled_or_random,
     cut_clip,
     hd_clip,
+    our_detector,
     published,
     randomised,
 )
@@ -215,7 +216,7 @@ class _TimeUpError(Exception):
 def extraction_row(device: torch.device, plan: Plan, seconds: float, workers: int) -> Row:
     """Frames a second from videos to PNG, every frame, MobileNet at the fast setting."""
     clip, config = ten_seconds(plan), bundled("speed=fast", "turn=False")
-    detector, _ = build_ours(bundled_or_random("speed=fast", "turn=False"), device)
+    detector = our_detector(config, device)
     started, done = time.perf_counter(), [(0.0, 0)]
 
     def progress(extracted) -> None:

@@ -130,10 +130,20 @@ class StandIn(nn.Module):
     def __init__(self, timed: nn.Module, trusted: nn.Module):
         super().__init__()
         self.timed, self.trusted = timed, trusted
+        self.between: tuple[Tensor, ...] = ()  # what the timed one's `fine` goes on from
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         self.timed(frames)
         return self.trusted(frames)
+
+    def coarse(self, frames: Tensor) -> tuple[Tensor, ...]:
+        *_, features, middle = self.timed.coarse(frames)
+        self.between = features, middle
+        return self.trusted.coarse(frames)
+
+    def fine(self, features: Tensor, middle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        self.timed.fine(*(part[: len(features)] for part in self.between))
+        return self.trusted.fine(features, middle)
 
 
 def trusted_detector(config: SubmissionConfig) -> SubmissionConfig:
@@ -143,31 +153,32 @@ def trusted_detector(config: SubmissionConfig) -> SubmissionConfig:
 
 
 def build_ours(config: SubmissionConfig, device: str | torch.device = "cpu") -> tuple[FaceDetector, Ensemble]:
-    """The repository's detector and ensemble, a ResNet-50 as a `StandIn`."""
+    """The repository's detector and ensemble for scoring, a ResNet-50 as a `StandIn`."""
     detector, ensemble = build(config, str(device))
     return with_stand_in(detector, config, device), ensemble
 
 
 def our_detector(config: SubmissionConfig, device: str | torch.device = "cpu") -> FaceDetector:
-    """The detector of `build_ours`, without the time that the ensemble takes to load."""
-    return with_stand_in(detector_of(config, device), config, device)
+    """The repository's detector for extraction, a ResNet-50 as a `StandIn`."""
+    return with_stand_in(detector_of(config, device, largest_alone=True), config, device)
 
 
-def with_stand_in(
-    detector: FaceDetector, config: SubmissionConfig, device: str | torch.device
-) -> FaceDetector:
-    """The config's detector; in a ResNet-50 a `StandIn` takes the network's place."""
+def with_stand_in(detector, config: SubmissionConfig, device: str | torch.device):
+    """The detector itself; a ResNet-50 gives MobileNet's faces."""
     if config.detector == "resnet50":
         trusted = detector_of(trusted_detector(config), device)
+        net = StandIn(parts_of(detector)[0].net, parts_of(trusted)[0].net)
         for part in parts_of(detector):
-            part.net = StandIn(part.net, parts_of(trusted)[0].net)
+            part.net = net
     return detector
 
 
 def parts_of(detector) -> list[FaceDetector]:
-    """The detector itself, or the two of a tracker: for whole frames, and for the window around a face."""
+    """The detector itself, or those of a tracker: for whole frames, and for windows around faces."""
     detector = getattr(detector, "detector", detector)  # of one that turns pictures
-    return [detector] if isinstance(detector, FaceDetector) else [detector.whole, detector.near]
+    if isinstance(detector, FaceDetector):
+        return [detector]
+    return [detector.whole, detector.near, detector.windows.any_size, detector.windows.large]
 
 
 def build_reference(config: SubmissionConfig) -> Reference:

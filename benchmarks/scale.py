@@ -25,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.timing import parser_of  # noqa: E402
 from utils.core.console import run  # noqa: E402
 from utils.core.errors import DataError  # noqa: E402
 from utils.core.files import check_report, give_report  # noqa: E402
@@ -56,10 +57,7 @@ SITES = (
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    description, _, epilog = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--costs", type=Path, metavar="JSON", help="of a run before, instead of measuring")
     parser.add_argument("--gpu", type=Path, metavar="JSON", help="what `make gpu` left: clips a second")
     parser.add_argument("--output", type=Path, metavar="NAME", help="NAME.md and NAME.json as well")

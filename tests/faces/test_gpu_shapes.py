@@ -15,9 +15,10 @@ from utils.faces.config import FaceConfig
 from utils.faces.detector import FaceDetector, build_detector
 from utils.faces.frames import SpreadFrames
 from utils.faces.stream import Clip, face_stream, limits_for
-from utils.faces.tracker import SIDES, FaceTracker, Track, grown, window_around
+from utils.faces.tracker import FaceTracker, Track
 from utils.faces.upright import detector_of
 from utils.faces.video import FrameReader
+from utils.faces.windows import SIDES, grown, window_around
 from utils.scoring.ensemble import Ensemble, Member
 from utils.weights.preprocess import Preprocess
 

@@ -9,16 +9,10 @@ from utils.evaluation.sample_clips import package_file
 from utils.faces import tracker as tracking
 from utils.faces.align import similarity
 from utils.faces.detector import Face, FaceDetector, build_detector
-from utils.faces.tracker import (
-    LOOK_EVERY,
-    FaceTracker,
-    Track,
-    is_due,
-    is_same_face,
-    window_around,
-)
+from utils.faces.tracker import LOOK_EVERY, FaceTracker, Track, is_due
 from utils.faces.upright import detector_of
 from utils.faces.video import FrameReader
+from utils.faces.windows import is_same_face, window_around
 from utils.scoring.config import SubmissionConfig
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from scripts import load_script
 
-from benchmarks import agreement, gpu_parts, inputs, speed, timing
+from benchmarks import agreement, gpu_parts, inputs, report, speed, timing
 from benchmarks import reference as procedure
 from benchmarks.inputs import EXACT, FAST, StandIn, build_ours, bundled, randomised
 from models import WSDAN, RetinaFace, xception
@@ -203,10 +203,10 @@ def run_bench(*arguments, cwd):
 
 
 def test_a_quick_run_writes_its_figures(tmp_path, capsys):
-    output = str(tmp_path / "out.json")
+    output = str(tmp_path / "out")
     assert load_script("benchmarks/bench.py").main(["--quick", "--only", "a", "--output", output]) == 0
     said = capsys.readouterr().out
-    rows = json.loads((tmp_path / "out.json").read_text())
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
     assert all(set(row) >= KEYS for row in rows)
     by_name = {row["name"]: row for row in rows}
     timed = [row for row in rows if row["ratio"] is not None]
@@ -215,7 +215,7 @@ def test_a_quick_run_writes_its_figures(tmp_path, capsys):
     assert len(timed) == 3
     for row in timed:
         assert row["ratio"] == pytest.approx(row["reference_s"] / row["ours_s"])
-        assert row["name"] in said
+        assert row["name"] in said and row["name"] in (tmp_path / "out.md").read_text()
     assert by_name["machine"]["quick"] and by_name["machine"]["cores"] >= 1
     assert "these figures mean nothing" in said
 
@@ -224,7 +224,7 @@ def test_a_quick_run_writes_its_figures(tmp_path, capsys):
 def test_all_parts_run(tmp_path):
     done = run_bench("--quick", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    rows = json.loads((tmp_path / "bench.json").read_text())
+    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
     for part in ("extraction", "10-s clip", "training", "memory", "agreement", "machine"):
         assert any(row["name"].startswith(part) for row in rows), part
     moved = next(row for row in rows if row["name"] == "agreement clips exact")
@@ -245,12 +245,15 @@ def test_the_table_has_a_line_a_row():
              "landmarks_px_mean": 0.1, "landmarks_px_p99": 0.2, "other_faces": 0,
              "probability_shift_mean": 0.0, "probability_shift_max": 0.1,
              "auc_before": None, "auc_after": None}  # fmt: skip
-    facts = {**timing.machine(), "quick": False, "seconds": 60, "shared_data": True}
+    facts = {**timing.machine(), "load_at_start": 3.0, "quick": False, "seconds": {"a": 60}}
+    facts["shared_data"] = True
     rows = [timing.Row("training xception fp32", 1.0, 0.5, {"unit": "image"}),
             timing.Row("agreement clips fast", more=moved),
             timing.Row("machine", more=facts)]  # fmt: skip
-    text = timing.table(rows)
-    assert "2.0x   2.5x" in text and "AUC -" in text and "took 1.0 minutes" in text
+    times, agreement, machine = report.tables(rows)
+    assert times.rows == [("training xception fp32", "image", "1", "0.5", "2.0x")]
+    assert agreement.rows[0][0] == "clips fast" and agreement.rows[0][-1] == "-"
+    assert dict(machine.rows)["load at the start"] == "3.0: busy, ratios may be off"
 
 
 def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path, capsys, monkeypatch):

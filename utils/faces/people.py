@@ -21,24 +21,17 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from utils.core.device import is_gpu
-from utils.faces.detector import Face, FaceDetector, distinct
-from utils.faces.tracker import RETRIES, FaceTracker, Track, grown, is_due, is_same_face, window_around
+from utils.faces.boxes import distinct
+from utils.faces.detector import Face, FaceDetector
+from utils.faces.tracker import RETRIES, FaceTracker, Track, is_due
 from utils.faces.upright import ON_ITS_HEAD, UprightDetector, tilt, turned_back
+from utils.faces.windows import WindowDetector, is_same_face
 
 MOST_FACES = 6  # of a frame, the largest; each costs a window, and memory for an aligned face
 
 
 class EveryFace(FaceDetector):
     """A `FaceDetector` whose `detect` gives a list for each frame: all its faces, the largest first."""
-
-    @classmethod
-    def like(cls, detector: FaceDetector, detect_size: int | None) -> EveryFace:
-        """With the network and the settings of another, but for the size at which it sees frames."""
-        return cls(
-            detector.net, detector.device, detector.precision, detector.score_threshold, detect_size,
-            detector.batch,
-        )  # fmt: skip
 
     @torch.inference_mode()
     def _detect_batch(self, frames: list[np.ndarray]) -> list[list[Face]]:
@@ -71,6 +64,7 @@ class PeopleDetector:
         self.has_windows = isinstance(inner, FaceTracker)
         plain = inner.whole if isinstance(inner, FaceTracker) else inner
         self.whole, self.near = EveryFace.like(plain, plain.detect_size), EveryFace.like(plain, None)
+        self.windows = WindowDetector(self.near)
         self.device, self.precision = plain.device, plain.precision
 
     def detect(
@@ -124,21 +118,16 @@ class PeopleDetector:
         self, frames: Sequence[np.ndarray], places: Mapping[int, Sequence[np.ndarray]]
     ) -> dict[int, list[Face]]:
         """The faces in windows around some boxes of frames, by their numbers; each face of a frame once."""
-        sizes = {number: frames[number].shape[:2] for number in places}
-        windows = [
-            (number, box, self._window(box, *sizes[number])) for number in places for box in places[number]
-        ]
-        patches = [frames[number][y1:y2, x1:x2] for number, _, (x1, y1, x2, y2) in windows]
+        searched = [(number, box) for number in places for box in places[number]]
+        windows = self.windows.detect(
+            [frames[number] for number, _ in searched], [box for _, box in searched]
+        )
         found: dict[int, list[Face]] = {number: [] for number in places}
-        for (number, box, window), faces in zip(windows, self.near.detect(patches), strict=True):
-            face = same_face(faces, box, window, *sizes[number])
+        for (number, box), (window, faces) in zip(searched, windows, strict=True):
+            face = same_face(faces, box, window, *frames[number].shape[:2])
             if face is not None:
                 found[number].append(face)
         return {number: each_once(faces) for number, faces in found.items()}
-
-    def _window(self, box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
-        window = window_around(box, height, width)
-        return grown(window, height, width) if is_gpu(self.device) else window
 
 
 def same_face(

@@ -26,23 +26,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from models.retinaface import STRIDES
-from utils.core.device import is_gpu
 from utils.faces.detector import Face, FaceDetector, check_frame
+from utils.faces.windows import WindowDetector, is_same_face
 
 LOOK_EVERY = 8  # frames
 # A frame in which a reduced look finds no face is searched unreduced, too, if so many before it, in a row,
 # had none; more often, a video without faces would take as long as with every frame searched as it is.
 RETRIES = (0, 1, 3)
-# Around the box that was found, in shares of its longer side and at least in pixels: room for it to move in,
-# and what MobileNet-0.25 sees around an anchor, whatever the size of the face. With 96 pixels, and the same
-# share, landmarks moved by 0.4 pixels of the aligned face on average, with 224 by less than 0.01.
-MARGIN, LEAST_MARGIN = 0.6, 192
-# Sides of the windows on a GPU, which plans anew for each shape; what is larger is the whole frame.
-SIDES = (512, 704, 960)
-# A face found in a window counts if its size is like the one looked for, and it doesn't touch the window.
-MOST_GROWTH = 1.5
-LEAST_ROOM = 0.1  # of the face's longer side, to an edge that isn't the frame's
 # A cut: the mean change of grey level from the frame before, over a coarse raster of pixels.
 RASTER = 32  # pixels on the longer side
 CUT = 35.0
@@ -104,10 +94,8 @@ class FaceTracker:
     def __init__(self, detector: FaceDetector) -> None:
         self.whole = detector
         self.device, self.precision = detector.device, detector.precision
-        self.near = FaceDetector(
-            detector.net, detector.device, detector.precision, detector.score_threshold, detect_size=None,
-            batch=detector.batch,
-        )  # fmt: skip
+        self.near = FaceDetector.like(detector, None)
+        self.windows = WindowDetector(self.near)
 
     def detect(
         self, frames: Sequence[np.ndarray], tracks: Sequence[Track] | None = None
@@ -191,23 +179,15 @@ class FaceTracker:
             search for search in searches
             if search.near is not None and search.face is None and not search.is_tried
         ]  # fmt: skip
-        windows = [self._window(search) for search in searches]
-        patches = [
-            search.frame[y1:y2, x1:x2] for search, (x1, y1, x2, y2) in zip(searches, windows, strict=True)
-        ]
-        for search, window, face in zip(searches, windows, self.near.detect(patches), strict=True):
+        frames, boxes = [search.frame for search in searches], [search.near for search in searches]
+        found = self.windows.detect(frames, boxes)
+        for search, (window, face) in zip(searches, found, strict=True):
             search.is_tried = True
             if face is not None:
                 corner = np.array(window[:2], np.float32)
                 face = Face(face.score, face.box + np.tile(corner, 2), face.landmarks + corner)
                 if is_same_face(face.box, search.near, window, *search.frame.shape[:2]):
                     search.face = face
-
-    def _window(self, search: _Search) -> tuple[int, int, int, int]:
-        """What is searched of a frame, x1, y1, x2, y2; on a GPU of one of few sizes."""
-        height, width = search.frame.shape[:2]
-        window = window_around(search.near, height, width)
-        return grown(window, height, width) if is_gpu(self.device) else window
 
 
 def _note(search: _Search) -> None:
@@ -227,60 +207,3 @@ def is_due(track: Track, frame: np.ndarray) -> bool:
     due = cut or track.looked_before >= LOOK_EVERY
     track.looked_before = 1 if due else track.looked_before + 1
     return due
-
-
-def window_around(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
-    """The window x1, y1, x2, y2 around a box in a frame of height x width, end exclusive, never empty.
-
-    Its left and upper edges are multiples of the coarsest stride, so that its anchors are the frame's; the
-    others are, too, or the frame's own.
-    """
-    margin = max(LEAST_MARGIN, MARGIN * longer_side(box))
-    grid, window = STRIDES[-1], []
-    for low, high, end in ((box[0], box[2], width), (box[1], box[3], height)):
-        last = (end - 1) // grid * grid  # where a box far outside the frame ends up
-        first = int(np.clip((low - margin) // grid * grid, 0, last))
-        window.append((first, int(np.clip(-(-(high + margin) // grid) * grid, first + grid, max(end, 1)))))
-    (x1, x2), (y1, y2) = window
-    return x1, y1, x2, y2
-
-
-def grown(window: tuple[int, int, int, int], height: int, width: int) -> tuple[int, int, int, int]:
-    """The smallest square of `SIDES` around a window of a frame, on its grid; if none fits, the frame."""
-    x1, y1, x2, y2 = window
-    for side in SIDES:
-        left, top = _start(x1, x2, side, width), _start(y1, y2, side, height)
-        if left is not None and top is not None:
-            return left, top, left + side, top + side
-    return 0, 0, width, height
-
-
-def _start(low: int, high: int, side: int, end: int) -> int | None:
-    """Where a stretch of `side` within [0, end) begins that holds [low, high), or None."""
-    grid = STRIDES[-1]
-    first, last = max(-(-(high - side) // grid) * grid, 0), min(low, (end - side) // grid * grid)
-    if first > last:
-        return None
-    middle = round((low + high - side) / 2 / grid) * grid
-    return int(np.clip(middle, first, last))
-
-
-def is_same_face(
-    box: np.ndarray, near: np.ndarray, window: tuple[int, int, int, int], height: int, width: int
-) -> bool:
-    """Whether a box found in a window around the box `near` can be taken for that of the same face."""
-    size = longer_side(box)
-    if not 1 / MOST_GROWTH <= size / max(longer_side(near), 1e-6) <= MOST_GROWTH:
-        return False
-    x1, y1, x2, y2 = window
-    room = LEAST_ROOM * size
-    return bool(
-        (x1 == 0 or box[0] >= x1 + room)
-        and (y1 == 0 or box[1] >= y1 + room)
-        and (x2 == width or box[2] <= x2 - room)
-        and (y2 == height or box[3] <= y2 - room)
-    )
-
-
-def longer_side(box: np.ndarray) -> float:
-    return float(max(box[2] - box[0], box[3] - box[1]))

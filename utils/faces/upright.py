@@ -132,15 +132,20 @@ def _turned(frame: np.ndarray, turn: int) -> np.ndarray:
 
 
 def detector_of(
-    config: FaceConfig, device: str | torch.device = "cpu"
+    config: FaceConfig, device: str | torch.device = "cpu", largest_alone: bool = False
 ) -> FaceDetector | FaceTracker | UprightDetector:
-    """The detector that a config asks for, which may track and turn. Raises ConfigError or WeightsError."""
+    """The detector that a config asks for, which may track and turn. Raises ConfigError or WeightsError.
+
+    largest_alone: nobody asks how many `people` a frame shows, which saves time with the small detector. (Of
+    a trained ResNet-50 it isn't known whether its finest level gives large boxes.)
+    """
     # A GPU takes no longer for a whole frame than for what tracking does, in a shape for each window.
     is_whole = config.track and config.detector == "mobilenet0.25" and is_gpu(device)
     detector = build_detector(
         config.detector, config.detector_weights, device, config.detector_precision,
         config.score_threshold, None if is_whole else config.detect_size, config.runtime,
         config.frames_at_once,
+        largest_alone and config.detector == "mobilenet0.25",
     )  # fmt: skip
     if config.track and not is_whole:
         detector = FaceTracker(detector)

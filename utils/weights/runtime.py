@@ -29,22 +29,28 @@ OPSET = 17
 class OnnxNet(nn.Module):
     """`net` in eval mode as a module that ONNX Runtime computes: the same inputs, the same outputs.
 
-    net: takes images (B, C, H, W) and returns a tensor or a tuple of them; example: images of the size that
-    it is for, (1, C, H, W); the number of images may differ later, their size only where `sizes_vary`. CPU,
-    float32, as many threads as torch has. The model is kept (`utils.weights.onnx_cache`). ConfigError if
-    onnxruntime isn't installed, or onnx, where the model must be written.
+    net: takes images (B, C, H, W), or several such tensors, and returns a tensor or a tuple of them; example:
+    what it takes, of the size that it is for, (1, C, H, W); the number of images may differ later, their size
+    only where `sizes_vary`. CPU, float32, as many threads as torch has. The model is kept
+    (`utils.weights.onnx_cache`). ConfigError if onnxruntime isn't installed, or onnx, where the model must be
+    written.
     """
 
-    def __init__(self, net: nn.Module, example: Tensor, sizes_vary: bool = False) -> None:
+    def __init__(
+        self, net: nn.Module, example: Tensor | tuple[Tensor, ...], sizes_vary: bool = False
+    ) -> None:
         super().__init__()
         needed("onnxruntime")
-        name = name_of(net.eval(), OPSET, tuple(example.shape), sizes_vary)
+        shapes = [tuple(part.shape) for part in as_tuple(example)]
+        name = name_of(net.eval(), OPSET, shapes, sizes_vary)
         self.session = opened(kept_model(name, lambda: exported(net, example, sizes_vary)[0]))
+        self.names = [entry.name for entry in self.session.get_inputs()]
         self.is_tuple = len(self.session.get_outputs()) > 1
 
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, *images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Images (B, C, H, W) -> what `net` returns for them."""
-        arrays = self.session.run(None, {"images": images.float().contiguous().numpy()})
+        inputs = [part.float().contiguous().numpy() for part in images]
+        arrays = self.session.run(None, dict(zip(self.names, inputs, strict=True)))
         outputs = tuple(torch.from_numpy(array) for array in arrays)
         return outputs if self.is_tuple else outputs[0]
 
@@ -86,28 +92,39 @@ def needed(package: str) -> ModuleType:
         ) from None
 
 
-def exported(net: nn.Module, example: Tensor, sizes_vary: bool = False) -> tuple[bytes, bool]:
+def as_tuple(value: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def exported(
+    net: nn.Module, example: Tensor | tuple[Tensor, ...], sizes_vary: bool = False
+) -> tuple[bytes, bool]:
     """The ONNX model of `net` for any number of images, and whether it returns a tuple.
 
-    sizes_vary: for images of any size, too; the second axis of the outputs then depends on it (anchors).
-    ConfigError if onnx, with which torch writes models, isn't installed.
+    Its first input is called `images`, others `images1`, ... sizes_vary: for images of any size, too; of the
+    outputs that are no images the second axis then depends on it (anchors). ConfigError if onnx, with which
+    torch writes models, isn't installed.
     """
     needed("onnx")
     net = net.eval().cpu()
-    images = torch.cat([example, example])  # one image could be taken for a dimension that isn't there
+    # one image could be taken for a dimension that isn't there
+    images = tuple(torch.cat([part, part]) for part in as_tuple(example))
+    inputs = ["images", *(f"images{number}" for number in range(1, len(images)))]
     file = io.BytesIO()
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         # The exporter by tracing: these networks have no branches, and the other needs another package.
         warnings.simplefilter("ignore")
-        outputs = net(images)
+        outputs = net(*images)
         is_tuple = isinstance(outputs, tuple)
-        names = [f"output{number}" for number in range(len(outputs) if is_tuple else 1)]
-        axes = {name: {0: "batch"} for name in ("images", *names)}
+        names = [f"output{number}" for number in range(len(as_tuple(outputs)))]
+        axes = {name: {0: "batch"} for name in (*inputs, *names)}
         if sizes_vary:
-            axes = {"images": {0: "batch", 2: "height", 3: "width"}}
-            axes |= {name: {0: "batch", 1: "anchors"} for name in names}
+            for name, value in zip((*inputs, *names), (*images, *as_tuple(outputs)), strict=True):
+                is_image = value.ndim == 4
+                sides = {2: f"{name} height", 3: f"{name} width"} if is_image else {1: f"{name} anchors"}
+                axes[name] |= sides
         torch.onnx.export(
-            net, (images,), file, dynamo=False, opset_version=OPSET, input_names=["images"],
+            net, images, file, dynamo=False, opset_version=OPSET, input_names=inputs,
             output_names=names, dynamic_axes=axes,
         )  # fmt: skip
     return file.getvalue(), is_tuple
