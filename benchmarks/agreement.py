@@ -36,8 +36,8 @@ class AgreementPlan:
     """How many clips, faces of each, and stills; frames between two faces of a clip at most."""
 
     clips: int = 22
-    faces: int = 15
-    stills: int = 200
+    faces: int = 6
+    stills: int = 100
     stride: int = 25
 
 

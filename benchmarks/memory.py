@@ -26,7 +26,7 @@ class MemoryPlan:
     short: int = 60
     long: int = 600
     size: tuple[int, int] | None = None
-    scripts: tuple[str, ...] = ("scoring", "scoring exact", "extraction")
+    scripts: tuple[str, ...] = ("scoring", "extraction")
 
 
 def peak_mib() -> float:
@@ -54,7 +54,7 @@ def measure(script: str, *arguments: str) -> float:
 
 def memory_rows(plan: MemoryPlan) -> list:
     """Peak memory of scoring and of extraction, every tenth frame of a short and of a long clip."""
-    from benchmarks.inputs import EXACT, cut_clip
+    from benchmarks.inputs import cut_clip
     from benchmarks.timing import Row, say
 
     clips = {name: cut_clip(getattr(plan, name), plan.size) for name in ("short", "long")}
@@ -68,7 +68,7 @@ def memory_rows(plan: MemoryPlan) -> list:
                 else:
                     # without a limit of faces, or a long clip would be closed after 250 frames
                     command = ["best-submission.py", str(clip), "--output", f"{folder}/submission.csv"]
-                    command += ["face_limit=100000", *(EXACT if name.endswith("exact") else ())]
+                    command += ["face_limit=100000"]
                 peaks[kind] = measure(*command)
         more = {f"{kind}_mib": round(peak) for kind, peak in peaks.items()}
         more |= {"unit": "MiB", "short_frames": plan.short, "long_frames": plan.long}

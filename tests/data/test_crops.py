@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,8 +14,24 @@ from PIL import Image
 from utils.core.errors import DataError
 from utils.data import crops
 from utils.data.crops import Job, Settings, crop_landmarks, plan_jobs, write_faces_csv
+from utils.data.extraction import PNG
 from utils.faces.align import TEMPLATE
 from utils.faces.detector import Face
+
+
+def test_a_png_holds_the_crop_as_it_is_with_one_filter_for_all_lines():
+    crop = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
+    crop[:, :160] = 90
+    ok, data = cv2.imencode(".png", crop, PNG)
+    assert ok and np.array_equal(cv2.imdecode(data, cv2.IMREAD_COLOR), crop)
+    parts = list(re.finditer(rb"IDAT", data.tobytes()))
+    packed = b"".join(data.tobytes()[at.end() : at.end() + length_before(data, at.start())] for at in parts)
+    lines = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(320, 1 + 320 * 3)
+    assert set(lines[:, 0]) == {2}  # "up"
+
+
+def length_before(data, place):
+    return int.from_bytes(data[place - 4 : place].tobytes(), "big")
 
 
 class TestPlan:

@@ -26,6 +26,10 @@ from utils.faces.video import FrameReader
 
 # Clips begun after the oldest one that isn't through: a film must not hold up many others.
 CLIPS_AHEAD = 256
+# Level 1: three times faster than the usual level, for files a tenth larger. With one filter for all lines
+# writing takes a third less time than with each line's best, and reading, too; of the filters "up", the line
+# above, gives files of the same size.
+PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
 
 # After these, writing the next video's crops would fail too: no room, no disk, no folder any more.
 _DISK_ERRORS = {
@@ -148,8 +152,7 @@ class Extractor:
         """Write one face, in the pool; None after the disk has failed."""
         if self._disk_error is not None:
             return None
-        # Level 1: three times faster than the usual level, for files a tenth larger.
-        ok, data = cv2.imencode(".png", found.crop, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        ok, data = cv2.imencode(".png", found.crop, PNG)
         if not ok:
             raise AssertionError("OpenCV can't encode a PNG")
         try:
