@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +37,7 @@ class Answer:
     failure: str = ""
 
 
-class ClipWork:
+class ClipWork(ABC):
     """What the works on clips have in common; see `utils.core.crew`. config: of submission."""
 
     about = ""
@@ -63,9 +64,9 @@ class ClipWork:
             except MediaError as error:
                 yield clip, self.lost(clip, str(error))
 
+    @abstractmethod
     def judge(self, clip: LabelledClip, tell) -> Any:
         """What is found of a clip. tell: hears which part of it is done. Raises MediaError, WeightsError."""
-        raise NotImplementedError
 
     def lost(self, clip: LabelledClip, reason: str) -> Answer:
         return Answer(clip, failure=reason)
