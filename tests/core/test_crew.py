@@ -162,6 +162,9 @@ def is_running(pid: int) -> bool:
         (["--workers", "0"], 1000, False, Here), (["--workers", "2"], 1, False, Crew),
         (["--video-timeout", "9"], 1, False, Crew), (["--dask", "tcp://a:1"], 1, False, Cluster),
         (["--workers", "2"], 9, True, ConfigError), (["--dask", "tcp://a:1"], 9, True, ConfigError),
+        (["--video-timeout", "9"], 9, True, ConfigError),
+        (["--workers", "0", "--video-timeout", "9"], 9, False, ConfigError),
+        (["--workers", "2", "--dask", "tcp://a:1"], 9, False, ConfigError),
     ],
 )  # fmt: skip
 def test_where_work_is_done(work, options, files, one, kind):
@@ -169,7 +172,7 @@ def test_where_work_is_done(work, options, files, one, kind):
     add_options(parser)
     args = parser.parse_args(options)
     if kind is ConfigError:
-        with pytest.raises(ConfigError, match="time_budget_s"):
+        with pytest.raises(ConfigError, match="time_budget_s" if one else options[-2]):
             place_for(args, work, files, one)
     else:
         assert type(place_for(args, work, files, one)) is kind

@@ -1,5 +1,7 @@
 """Groups of one face and its fakes: what they share, what they are made of, and what never gets in."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -64,6 +66,15 @@ def test_a_group_is_one_real_face_and_its_fakes(source, kind, labels):
     assert group.labels.tolist() == labels
     assert group.images.shape == (len(labels), 96, 96, 3) and group.images.dtype == torch.uint8
     assert not group.broken
+
+
+def test_a_swap_needs_two_faces(source):
+    labels = np.ones_like(source.videos.labels)
+    labels[source.reals[0]] = 0
+    one = replace(source, videos=replace(source.videos, labels=labels))
+    assert len(groups(one, "blend")) == 12
+    with pytest.raises(DataError, match="'swap'"):
+        groups(one, "swap")
 
 
 def test_all_members_of_a_group_share_their_transform(source, monkeypatch):

@@ -142,16 +142,22 @@ def test_without_a_length_or_with_a_wrong_one_the_stride_takes_over():
     assert reader.given == list(range(9, 250, 10)) and clip.failure is None
 
 
+class Unreadable(TimedReader):
+    @property
+    def duration(self):
+        raise MediaError("empty file")
+
+    @duration.setter
+    def duration(self, value):
+        pass
+
+
+def test_a_length_that_cannot_be_read_leaves_the_frames_without_times():
+    found, clip = watch(StrideFrames(Unreadable(10)), limit=2)
+    assert found == [None, None] and clip.failure is None
+
+
 def test_what_cannot_be_read_fails_as_by_stride():
-    class Unreadable(TimedReader):
-        @property
-        def duration(self):
-            raise MediaError("empty file")
-
-        @duration.setter
-        def duration(self, value):
-            pass
-
     _, clip = watch(SpreadFrames(Unreadable(10), 25))
     assert clip.failure == "empty file"
 

@@ -169,6 +169,27 @@ def test_clips_are_announced_before_their_faces_and_in_their_order():
     assert begun == clips
 
 
+@pytest.mark.parametrize("limits", [None, GPU])
+def test_each_clip_is_told_of_once_before_it_is_read(limits):
+    told, readers = [], [Frames(count) for count in (5, 0, 20, 3)]
+
+    def clip_of(number, reader):
+        return Clip(reader, begun=lambda: told.append((number, reader.given)))
+
+    list(face_stream(map(clip_of, range(4), readers), EveryFrame(), None, limits))
+    assert sorted(told) == [(number, 0) for number in range(4)]
+
+
+def test_a_clip_that_takes_long_to_begin_holds_up_no_other():
+    other, waited = threading.Event(), []
+    clips = [
+        Clip(Frames(5), begun=lambda: waited.append(other.wait(60))),
+        Clip(Frames(5), begun=other.set),
+    ]
+    list(face_stream(clips, EveryFrame(), None, GPU))
+    assert waited == [True]
+
+
 def test_the_faces_are_those_of_the_frames_whatever_else_is_on_the_road(clip, no_face_clip):
     """On a CPU bit for bit as of the clip alone, and on several threads, in any batches, the same."""
     pytest.importorskip("onnx")

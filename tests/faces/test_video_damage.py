@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from clips import picture, write_clip
 
+from utils.core.errors import MediaError
+from utils.faces.truncation import announced_size, is_unfinished
 from utils.faces.video import FrameReader
 
 
@@ -89,6 +91,12 @@ class TestDamage:
         whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
         frames, reader = read(whole)
         assert 10 < len(frames) < 80 and "truncated" in reader.warning
+
+    def test_a_file_that_is_gone(self, tmp_path):
+        gone = tmp_path / "gone.mp4"
+        for look in (announced_size, is_unfinished, lambda path: FrameReader(path).readable_share):
+            with pytest.raises(MediaError):
+                look(gone)
 
     def test_a_fragmented_clip_is_whole(self, tmp_path):
         path = write_clip(tmp_path / "a.mp4", 30, movflags="frag_keyframe+empty_moov")

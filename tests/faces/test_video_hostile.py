@@ -163,3 +163,17 @@ class TestAnimations:
         (tmp_path / "a.gif").write_bytes(data[: len(data) * 2 // 3])
         frames, reader = read(tmp_path / "a.gif")
         assert 1 <= len(frames) < 6
+        assert len(list(reader.at([0.0]))) == 1  # what lies behind isn't read
+
+    def test_lack_of_memory_is_no_damage(self, tmp_path, monkeypatch):
+        Image.fromarray(picture(3)).save(tmp_path / "a.png")
+
+        def fail(*_, **__):
+            raise OSError("out of memory")
+
+        monkeypatch.setattr(Image, "open", fail)
+        with pytest.raises(MediaError):
+            read(tmp_path / "a.png")
+        monkeypatch.setattr("utils.core.shortage.memory_is_short", lambda: True)
+        with pytest.raises(OSError, match="out of memory"):
+            read(tmp_path / "a.png")

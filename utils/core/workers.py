@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--workers", metavar="N", type=whole,
         help="worker processes, so that a file which crashes its decoder costs itself alone; 0: this process "
-        f"(default: 1 for more than {FEW} files, else 0)",
+        f"(default: 1 for more than {FEW} files or with --video-timeout, else 0)",
     )  # fmt: skip
     add(
         "--video-timeout", metavar="S", type=seconds,
@@ -67,8 +67,13 @@ def place_for(args: argparse.Namespace, work: Any, files: int, one: bool = False
 
     one: it can be done in this process alone. Raises ConfigError where the options ask for others.
     """
-    if one and (args.workers or args.dask):
-        raise ConfigError("time_budget_s is kept by one process: leave out --workers and --dask")
+    if one and (args.workers or args.dask or args.video_timeout):
+        options = "--workers, --video-timeout and --dask"
+        raise ConfigError(f"time_budget_s is kept by one process: leave out {options}")
+    if args.workers == 0 and args.video_timeout and not args.dask:
+        raise ConfigError("--video-timeout ends a worker process: leave out --workers 0")
+    if args.workers is not None and args.dask:
+        raise ConfigError("--dask has its own workers: leave out --workers")
     if args.dask:
         from utils.core.cluster import Cluster
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import length_hint
 
 import cv2
@@ -101,8 +102,7 @@ class Extractor:
         def clips() -> Iterator[Clip]:
             for job in jobs:
                 reader = FrameReader(job.path, self.settings.every, limits.threads)
-                begun(job, reader)
-                yield Clip(reader, _Video(job))
+                yield Clip(reader, _Video(job), begun=partial(begun, job, reader))
 
         pool = ThreadPoolExecutor(self.writers, thread_name_prefix="writer")
         try:

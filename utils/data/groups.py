@@ -41,8 +41,9 @@ class Stream:
     share: float
 
     def __len__(self) -> int:
-        """Faces that such groups can be made of."""
-        return len(self.source.pairs if self.kind in PAIRED else self.source.reals)
+        """Faces that such groups can be made of; a swap takes two."""
+        faces = len(self.source.pairs if self.kind in PAIRED else self.source.reals)
+        return 0 if self.kind == "swap" and faces == 1 else faces
 
 
 class UnreadableError(Exception):

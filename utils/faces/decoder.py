@@ -56,11 +56,11 @@ class Decoder:
         self._failed: set[object] = set()
         self._marked: set[object] = set()
         self._file = open_media(path)
-        self._is_unfinished = is_unfinished(path)
         suffix = os.path.splitext(path)[1].lower()
         # FFmpeg may look at the suffix where the content isn't clear, and at nothing else of the name
         self._file.name = f"video{suffix if suffix in VIDEO_SUFFIXES else ''}"
         try:
+            self._is_unfinished = is_unfinished(path)
             self._container = open_container(self._file)
             self.stream = best_stream(self._container)
             self._prepare(threads, threaded)

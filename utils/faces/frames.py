@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import groupby
 from math import ceil
 
@@ -33,10 +34,13 @@ class StrideFrames:
         self.reader = reader
         self.warning: str | None = None  # of what lies before the last frame that was asked for
 
-    @property
+    @cached_property
     def duration(self) -> float | None:
-        """Seconds; None = unknown, or an image."""
-        return self.reader.duration
+        """Seconds; None = unknown, an image, or what can't be read any more."""
+        try:
+            return self.reader.duration
+        except MediaError:
+            return None
 
     @property
     def expected(self) -> float:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -91,20 +92,27 @@ def _files_below(root: Path, skip_crops: bool) -> Iterator[str]:
                 yield os.path.join(folder, name)
 
 
+@contextmanager
+def reading() -> Iterator[None]:
+    """Makes a MediaError of an OSError, but not where the machine is short of memory or file handles."""
+    try:
+        yield
+    except OSError as error:
+        if is_short(error):
+            raise
+        raise MediaError(f"{UNREADABLE} ({error.strerror})") from None
+
+
 def open_media(path: str | os.PathLike) -> BinaryIO:
     """The file, open for reading without a buffer. Raises MediaError if it can't be read or is empty.
 
     OSError where no more files can be opened, of which the file is innocent.
     """
-    try:
+    with reading():
         file = open(path, "rb", buffering=0)
         if not os.fstat(file.fileno()).st_size:
             file.close()
             raise MediaError("empty file")
-    except OSError as error:
-        if is_short(error):
-            raise
-        raise MediaError(f"{UNREADABLE} ({error.strerror})") from None
     return file
 
 
@@ -113,11 +121,8 @@ def is_picture(path: str | os.PathLike) -> bool:
 
     Raises MediaError if it can't be read.
     """
-    with open_media(path) as file:
-        try:
-            start = file.read(400)
-        except OSError as error:
-            raise MediaError(f"{UNREADABLE} ({error.strerror})") from None
+    with open_media(path) as file, reading():
+        start = file.read(400)
     suffix = Path(path).suffix.lower()
     if suffix in JPEG_STREAMS:  # which begin as one picture does
         return False

@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from utils.core.errors import MediaError
-from utils.faces.media import MOST_PIXELS, UNREADABLE, check_size, open_media
+from utils.core.shortage import is_short
+from utils.faces.media import MOST_PIXELS, check_size, open_media, reading
 from utils.faces.pngs import is_damaged
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -74,13 +75,10 @@ def count_pictures(path: str | os.PathLike) -> int:
 
 
 def _read(path: str | os.PathLike) -> bytes:
-    with open_media(path) as file:
+    with open_media(path) as file, reading():
         if os.fstat(file.fileno()).st_size > MOST_BYTES:
             raise MediaError(f"larger than {MOST_BYTES >> 20} MiB, which no picture that can be handled is")
-        try:
-            return file.read()
-        except OSError as error:
-            raise MediaError(f"{UNREADABLE} ({error.strerror})") from None
+        return file.read()
 
 
 def _header(data: bytes) -> Image.Image:
@@ -91,7 +89,9 @@ def _header(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
         raise MediaError(f"too many pixels; at most {MOST_PIXELS // 10**6} million can be handled") from None
-    except DAMAGED:
+    except DAMAGED as error:
+        if is_short(error):
+            raise
         raise MediaError(NOT_AN_IMAGE) from None
     try:
         check_size(*image.size)
@@ -122,7 +122,9 @@ def _count(image: Image.Image) -> int:
         return 1
     try:
         return max(getattr(image, "n_frames", 1), 1)
-    except DAMAGED:  # the list of pages
+    except DAMAGED as error:  # the list of pages
+        if is_short(error):
+            raise
         return 1
 
 
@@ -139,6 +141,8 @@ def _picture(image: Image.Image, number: int) -> np.ndarray:
     except MediaError:
         raise
     except DAMAGED as error:
+        if is_short(error):
+            raise
         if number == 0:
             raise MediaError(NOT_AN_IMAGE) from None
         raise MediaError(f"damaged from picture {number} on ({type(error).__name__})") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import Any
@@ -64,7 +64,8 @@ class Clip:
 
     frames: a `FrameReader`, or any (number, frame) pairs in the order they are to be searched; see
     `utils.faces.frames` for what else it may know. source: what the caller knows it by. limit: of its frames
-    with faces, where it isn't the stream's. looked_at: frames searched so far; found: those with a face that
+    with faces, where it isn't the stream's. begun: called before its first frame is read, in the thread that
+    reads it. looked_at: frames searched so far; found: those with a face that
     could be aligned. failure: why nothing could be read; warning: what is missing of it. Both are final once
     the clip has ended.
     """
@@ -72,6 +73,7 @@ class Clip:
     frames: Frames
     source: Any = None
     limit: int | None = None
+    begun: Callable[[], None] | None = None
     looked_at: int = 0
     found: int = 0
     failure: str | None = None
@@ -205,6 +207,8 @@ class Prefetch:
     def _read(self, reading: _Reading) -> None:
         """Decode one frame, outside the lock, and put it among those that wait."""
         item, reason, clip = None, None, reading.clip
+        if clip.begun is not None and not reading.read:
+            clip.begun()  # may open the file, and read all of it
         try:
             item = next(reading.frames, None)
             if item is not None and self.limits.locked:

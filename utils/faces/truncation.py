@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
+from utils.faces.media import reading
+
 BOXES = frozenset(b"ftyp moov mdat free skip wide moof mfra sidx styp uuid pnot meta".split())
 ASF, ASF_PROPERTIES = b"\x30\x26\xb2\x75", bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 LARGEST_RIFF = 0x7FFFFFF0  # bytes; what is longer goes on in further parts of at most 1 or 2 GB
@@ -14,9 +16,9 @@ EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 def announced_size(path: str | os.PathLike) -> int | None:
     """How many bytes the file holds by its own account: mp4 and mov, avi, mkv and webm, wmv; else None.
 
-    Less than there are is no damage: anything may stand behind. Raises OSError.
+    Less than there are is no damage: anything may stand behind. Raises MediaError.
     """
-    with open(path, "rb") as file:
+    with reading(), open(path, "rb") as file:
         start = file.read(12)
         if start[:4] == EBML:
             return _size_of_matroska(file)
@@ -28,8 +30,8 @@ def announced_size(path: str | os.PathLike) -> int | None:
 
 
 def is_unfinished(path: str | os.PathLike) -> bool:
-    """Whether it is an avi whose recording was broken off: its header was never completed. Raises OSError."""
-    with open(path, "rb") as file:
+    """Whether it is an avi whose recording was broken off: its header was never completed. MediaError."""
+    with reading(), open(path, "rb") as file:
         start = file.read(12)
     return _is_avi(start) and _is_open_ended(start)
 

@@ -22,6 +22,7 @@ from utils.faces.media import (
     VIDEO_SUFFIXES,
     find_media,
     is_picture,
+    reading,
 )
 from utils.faces.numbering import Restart
 from utils.faces.pictures import count_pictures, read_image, read_pictures
@@ -82,9 +83,10 @@ class FrameReader:
 
     @property
     def readable_share(self) -> float:
-        """How much of the file is there, 0..1: less than 1 if it is shorter than it says."""
+        """How much of the file is there, 0..1: less than 1 if it is shorter than it says. MediaError."""
         size = announced_size(self.path)
-        return 1.0 if not size else min(1.0, os.path.getsize(self.path) / size)
+        with reading():
+            return 1.0 if not size else min(1.0, os.path.getsize(self.path) / size)
 
     def _probe(self) -> None:
         if self._probed:
@@ -168,6 +170,8 @@ class FrameReader:
             if times and times[0] <= seconds:
                 yield seconds, frame
                 times = [time for time in times if time > seconds]
+            if not times:
+                return
 
     def _pictures(self) -> Iterator[tuple[int, np.ndarray]]:
         self.announced = count_pictures(self.path)

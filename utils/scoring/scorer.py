@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -172,7 +173,7 @@ def score_media(
     def clips() -> Iterator[Clip]:
         for path in files:
             clip = clip_of(path, config, limits.threads, budget)
-            begun(path, clip.frames)
+            clip.begun = partial(begun, path, clip.frames)
             yield clip
 
     limit = config.face_limit if config.faces == "all" else None
