@@ -23,13 +23,12 @@ from utils.core.console import FilesBar, parse_mixed, rate_text, run
 from utils.core.errors import ConfigError, UserError
 from utils.core.files import try_folder
 from utils.core.names import shown, some_of
-from utils.core.workers import add_options, place_for
+from utils.core.workers import add_options, place_for, positive
 
 if TYPE_CHECKING:
     from utils.data.failures import Extracted
     from utils.scoring.config import SubmissionConfig
 
-ROOT = Path(__file__).resolve().parent
 SHOWN_FAILURES = 20
 # The keys of a submission config that the detector heeds; the others have no effect here.
 DETECTOR_KEYS = (
@@ -47,13 +46,6 @@ exit codes: 0 something was done, 1 nothing could be done or the disk failed, 2 
 143 SIGTERM, 129 SIGHUP"""
 
 
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         usage="%(prog)s [options] INPUT OUT_DIR [key=value ...]",
@@ -61,7 +53,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    positive.__name__ = "number (1 or more)"  # what argparse says it is
     writers = min(4, os.cpu_count() or 1)
     add = parser.add_argument
     add("--every", metavar="N", type=positive, default=1, help="frames N-1, 2N-1, ... (default 1: all)")
@@ -224,8 +215,7 @@ def extract_files(args: argparse.Namespace, config: SubmissionConfig, files: lis
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    advice = "try detect_batch=1, detect_size=640, or fewer --workers"
-    return run(lambda: extract(args), memory_advice=advice)
+    return run(lambda: extract(args), memory_advice="try detect_batch=1, or fewer --workers")
 
 
 if __name__ == "__main__":

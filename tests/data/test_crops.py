@@ -108,7 +108,8 @@ def test_a_stride_is_of_animations_too(tmp_path):
 
 def test_landmarks_of_a_crop_come_from_its_faces_csv_or_the_template(tmp_path):
     landmarks = TEMPLATE * 0.5 + (30, 12) + np.array([(0, 0), (0, 6), (-3, 0), (0, 0), (2, 0)])
-    write_faces_csv(tmp_path / "faces.csv", [(7, Face(0.9, np.zeros(4), landmarks))])
+    others = [(frame, Face(0.9, np.zeros(4), TEMPLATE)) for frame in (6, 70, 71)]
+    write_faces_csv(tmp_path / "faces.csv", [*others, (7, Face(0.9, np.zeros(4), landmarks))])
     found = crop_landmarks(tmp_path / "007.png")
     assert 0.5 < np.abs(found - TEMPLATE).max() < 12 and np.abs(found - TEMPLATE).mean() < 5
     assert np.array_equal(crop_landmarks(tmp_path / "009.png"), TEMPLATE)  # not in the table

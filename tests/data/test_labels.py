@@ -1,6 +1,8 @@
 """Labels from tables and DFDC metadata: one meaning whatever the source, and bad input told by its place."""
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -35,6 +37,21 @@ def test_a_folder_is_searched_for_parts(tmp_path):
     write(tmp_path / "dfdc" / "part_0" / "other.json", "no metadata")
     (tmp_path / "dfdc" / "part_1" / "back").symlink_to(tmp_path / "dfdc")
     assert [row[0] for row in rows(tmp_path / "dfdc")] == ["abc", "xyz", "b"]
+
+
+def test_a_part_that_cannot_be_listed_is_not_passed_over(tmp_path, monkeypatch):
+    write(tmp_path / "part_0" / "metadata.json", PART)
+    (tmp_path / "part_1").mkdir()
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("part_1"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(DataError, match="part_1"):
+        rows(tmp_path)
 
 
 def test_a_linked_part_is_found(tmp_path):

@@ -32,6 +32,7 @@ def test_the_lists_of_two_shards_are_those_of_one_folder(data, capsys):
     read_list(data / "list.csv")[["name", "is_fake"]].to_csv(data / "labels.csv", index=False)
     run = load_script("make_split.py").main
     labels, made = str(data / "labels.csv"), {}
+    (data / "part1.log").write_text("a file that the pattern also finds")
     for out, where in (("one", [str(data / "faces")]), ("two", ["--faces", *shards(data)]),
                        ("pattern", [str(data / "part*")])):  # fmt: skip
         assert run([labels, *where, "--out", str(data / out), "--fractions", "train=0.5", "val=0.5"]) == 0

@@ -91,6 +91,13 @@ def whole(text: str) -> int:
     return number
 
 
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
 def seconds(text: str) -> float:
     number = float(text)
     if not number > 0:
@@ -98,4 +105,6 @@ def seconds(text: str) -> float:
     return number
 
 
-whole.__name__, seconds.__name__ = "number (0 or more)", "number of seconds"  # what argparse says they are
+# what argparse says they are
+whole.__name__, positive.__name__ = "number (0 or more)", "number (1 or more)"
+seconds.__name__ = "number of seconds"

@@ -215,7 +215,11 @@ def crop_landmarks(path: Path) -> np.ndarray:
 
     Those of a turned face lie up to 25 pixels from the template; without a usable file it has to do.
     """
-    known = landmarks_of_crops([path])[0]
+    try:
+        rows = read_faces_csv(path.with_name(FACES_FILE), int(path.stem))
+    except (OSError, ValueError):
+        return TEMPLATE
+    known = _in_crop(rows[0][1]) if rows else None  # the first of a frame counts
     return TEMPLATE if known is None else known
 
 
@@ -245,11 +249,13 @@ def write_faces_csv(path: Path, rows: Iterable[tuple[int, Face]]) -> None:
     write_whole(path, csv_lines([COLUMNS, *(face.row(frame) for frame, face in rows)]))
 
 
-def read_faces_csv(path: Path) -> list[tuple[int, Face]]:
-    """The (frame number, face) pairs of a `faces.csv`; ValueError if it isn't one."""
+def read_faces_csv(path: Path, frame: int | None = None) -> list[tuple[int, Face]]:
+    """The (frame number, face) pairs of a `faces.csv`, of one frame or of all; ValueError if it isn't one."""
     with open(path, newline="", encoding="utf-8") as file:
+        own = f"{frame},"  # other frames' lines aren't parsed: of 300 that takes longer than reading a crop
+        lines = file if frame is None else [next(file, ""), *(line for line in file if line.startswith(own))]
         try:
-            header, *rows = csv.reader(file)
+            header, *rows = csv.reader(lines)
         except csv.Error as error:
             raise ValueError(f"{path} is no table: {error}") from None
     if tuple(header) != COLUMNS:

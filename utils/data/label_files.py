@@ -54,7 +54,11 @@ def label_files(path: Path) -> list[Path]:
     if not path.is_dir():
         raise DataError(f"{path}: no such label file or folder")
     found, seen = [], set()
-    for folder, folders, names in os.walk(path, followlinks=True):
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: can't list this folder ({error.strerror})") from None
+
+    for folder, folders, names in os.walk(path, onerror=refuse, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:  # a link that leads back
             folders.clear()

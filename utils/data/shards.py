@@ -1,6 +1,6 @@
 """Where the crops of videos lie: `<root>/<name>/<frame>.png` in one folder, or in several that make up a set.
 
-A root that isn't there and has `*`, `?` or `[` in it is a pattern: `crops/part*`.
+A root that isn't there and has `*`, `?` or `[` in it is a pattern of folders: `crops/part*`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ def roots_in(roots: Roots) -> list[str]:
     found: list[str] = []
     for root in [roots] if isinstance(roots, str | Path) else roots:
         is_pattern = not os.path.lexists(root) and glob.has_magic(str(root))
-        there = sorted(glob.glob(str(root))) if is_pattern else [str(root)]
-        if not there or not all(map(os.path.isdir, there)):
+        there = [path for path in (sorted(glob.glob(str(root))) if is_pattern else [str(root)])
+                 if os.path.isdir(path)]  # fmt: skip
+        if not there:
             raise DataError(f"{root}: no such folder of face crops (data_root); make_dataset.py makes it")
         found += there
     known: dict[str, str] = {}

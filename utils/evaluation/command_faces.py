@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from utils.evaluation.command_options import add_config, positive, stated, without_overrides
+from utils.core.workers import positive
+from utils.evaluation.command_options import add_config, stated, without_overrides
 
 TEXT = """AUC, log losses, accuracy and the share of real faces called fake, of labelled aligned faces:
 plain, under each corruption of utils/evaluation/corruptions.py at three strengths, and plain by how far they

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from utils.evaluation.command_options import add_output, positive
+from utils.core.workers import positive
+from utils.evaluation.command_options import add_output
 
 TEXT = """Scores anew from the faces that best-submission.py --faces-csv kept, without a network: other
 weights of the networks, fewer faces, a trimmed mean or a median. Of several people (faces=all) each is

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from utils.core.config import ROOT
-from utils.core.workers import add_options
-from utils.evaluation.command_options import BUNDLED, add_output, positive
+from utils.core.workers import add_options, positive
+from utils.evaluation.command_options import BUNDLED, add_output
 
 TEXT = """The field's usual table: AUC, equal error rate, log loss, accuracy, reals called fake and fakes
 called real, of weights (rows) on data sets (columns). By default the bundled ensemble and each of its

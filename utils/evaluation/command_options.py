@@ -10,12 +10,6 @@ from utils.core.config import ROOT
 BUNDLED = ROOT / "submission-conf/bundled.py"
 
 
-def positive(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return int(text)
-
-
 def report_name(text: str) -> Path:
     """The value of --output: of a folder its `metrics`."""
     is_folder = text.endswith("/") or (text != "" and Path(text).is_dir())
