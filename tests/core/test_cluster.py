@@ -81,3 +81,14 @@ def test_a_scheduler_that_does_not_answer_and_dask_that_is_not_there(work, monke
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match="requirements-dask.txt"):
         Cluster(work, "tcp://127.0.0.1:9").__enter__()
+
+
+def test_a_cluster_that_adapts_has_no_worker_before_there_is_work(work):
+    distributed = pytest.importorskip("distributed", reason="requirements-dask.txt isn't installed")
+    with distributed.LocalCluster(
+        n_workers=0, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+    ) as cluster:
+        cluster.adapt(minimum=0, maximum=1)
+        with Cluster(work, cluster.scheduler_address) as place:
+            assert place.ready() == "ready"
+            assert list(place.run([("ok", 3)])) == [(("ok", 3), 9)]

@@ -13,6 +13,7 @@ from PIL import Image, ImageFile
 from utils.core.config import ROOT
 from utils.core.errors import MediaError
 from utils.faces.media import MOST_PIXELS
+from utils.faces.pictures import MOST_PICTURES
 from utils.faces.video import FrameReader, find_media
 
 
@@ -98,8 +99,12 @@ class TestHostile:
         (tmp_path / "a.png").write_bytes(
             data[:at] + part + struct.pack(">I", zlib.crc32(part)) + data[at + 16 :]
         )
-        frames, reader = read(tmp_path / "a.png")
-        assert len(frames) == 3 and reader.warning
+        if count > MOST_PICTURES:
+            with pytest.raises(MediaError, match=f"^{count} pictures"):
+                read(tmp_path / "a.png")
+        else:
+            frames, reader = read(tmp_path / "a.png")
+            assert len(frames) == 3 and reader.warning
         data = bytearray(write_clip(tmp_path / "a.mp4").read_bytes())
         for name, places in ((b"stsz", (12,)), (b"stts", (12,)), (b"stsc", (16,))):
             for place in places:

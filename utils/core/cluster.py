@@ -62,9 +62,10 @@ class Cluster:
         """What the work says of itself, once a worker is there and has loaded it."""
         if not self._threads():
             print(f"waiting for a worker of {self.address}", flush=True)
-            self.client.wait_for_workers(1)
+        # the task comes first: a cluster that adapts starts no worker before there is something to do
+        about = self.client.submit(self.task, str(ROOT), self.payload, None, pure=False).result()
         print(f"{len(self.client.nthreads())} worker(s) of {self.address}", flush=True)
-        return self.client.submit(self.task, str(ROOT), self.payload, None, pure=False).result()
+        return about
 
     def run(self, items: Sequence[Hashable], progress: Progress = lambda part, frames: None) -> Iterator[Any]:
         """The outcomes of the items, each as soon as it is there. Raises what a worker raised, and UserError

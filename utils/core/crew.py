@@ -36,6 +36,7 @@ from utils.core.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 HAND = 64  # files that a worker is dealt at once at most
 PATIENCE = 300.0  # seconds without a frame, besides those that the file lasts
+MOST_PATIENCE = 4 * 3600.0  # of these
 TRIES = 2  # times that a file may lose its worker
 LOAD_SECONDS = 300.0  # for a worker to load what it needs
 LEAVE_SECONDS = 15.0  # for a worker that is told to leave; one is killed that a decoder keeps from it
@@ -232,7 +233,7 @@ class Crew:
         if self.timeout is not None:
             overdue = now - max(since, member.done) > self.timeout
             return f"not done after {self.timeout:g} s (--video-timeout)" if overdue else None
-        limit = PATIENCE + lasts
+        limit = PATIENCE + min(lasts, MOST_PATIENCE)
         return f"nothing came of it for {limit:.0f} s" if now - member.heard > limit else None
 
     def _lose(self, member: _Member, overdue: str | None) -> None:

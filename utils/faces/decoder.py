@@ -24,6 +24,8 @@ LITTLE = 64 << 20  # bytes; so many are soon read
 LENGTH_FIRST = ("flv", "live_flv")
 COUNTED = ("mov", "matroska")  # in these every packet has the time at which its frame is shown
 MUCH_MORE = 1.5  # times the count in a header: it isn't that of all frames
+MOST_DECODED = 10**13  # pixels of one file: five hours of 4K at 60 frames a second
+LONGEST = 7 * 24 * 3600  # seconds; a length above it is taken for none
 MOST_ERRORS = 1000  # of reading; a file on which it goes on and on is given up
 RATE = 25  # frames a second, where a stream doesn't say
 SEEK_SECONDS = 2  # a stretch in which a key frame is likely
@@ -55,6 +57,7 @@ class Decoder:
         self.decoded = self.failures = self.corrupt = 0
         self._failed: set[object] = set()
         self._marked: set[object] = set()
+        self._pixels = 0
         self._file = open_media(path)
         suffix = os.path.splitext(path)[1].lower()
         # FFmpeg may look at the suffix where the content isn't clear, and at nothing else of the name
@@ -98,7 +101,8 @@ class Decoder:
         return None if self._container.format.name in GUESSED and is_little else self._stated_duration()
 
     def _stated_duration(self) -> float | None:
-        return None if self._is_unfinished else stated_duration(self._container, self.stream)
+        seconds = None if self._is_unfinished else stated_duration(self._container, self.stream)
+        return seconds if seconds is not None and 0 < seconds <= LONGEST else None
 
     @property
     def frame_seconds(self) -> float:
@@ -278,7 +282,11 @@ class Decoder:
         context = self.stream.codec_context
         context.skip_frame = "NONREF" if skip else "DEFAULT"
         try:
-            return context.decode(packet)
+            frames = context.decode(packet)
+            self._pixels += sum(frame.width * frame.height for frame in frames)
+            if self._pixels > MOST_DECODED:
+                raise MediaError(f"more than {MOST_DECODED:.0e} pixels to decode; cut it into parts")
+            return frames
         except EOFError:
             return []
         except av.FFmpegError as error:

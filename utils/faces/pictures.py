@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from utils.core.errors import MediaError
 from utils.core.shortage import is_short
 from utils.faces.media import MOST_PIXELS, check_size, open_media, reading
-from utils.faces.pngs import is_damaged
+from utils.faces.pngs import is_damaged, slim
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 # What Pillow says of damaged data is no help to a user, and `check_size` is stricter than its own limit.
@@ -27,6 +27,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 MOST_BYTES = 512 << 20  # of a file: as many as 64 million pixels of 8 bytes have
+MOST_PICTURES, MOST_ANIMATED = 10_000, 10_000_000_000  # of an animation or of pages, and pixels of them all
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "AVIF")
 # In these several pictures are shown one after the other, or are pages. (A phone's JPEG may hold a second
 # picture too, of depth or of the same scene.)
@@ -60,10 +61,12 @@ def read_pictures(path: str | os.PathLike) -> Iterator[tuple[float, np.ndarray]]
     """
     data = _read(path)
     with _header(data) as image:
-        seconds, count = 0.0, _count(image)
+        seconds, count, pixels = 0.0, _count(image), 0
         for number in range(count):
             one = image.format == "TIFF" and count == 1
             picture = _decode_tiff(data) if one else _picture(image, number)
+            pixels += picture.size // 3
+            _check_total(number + 1, pixels)  # pages differ in size
             yield seconds, picture
             seconds += float(image.info.get("duration") or PAUSE) / 1000
 
@@ -86,7 +89,7 @@ def _header(data: bytes) -> Image.Image:
     if data[4:8] == b"ftyp" and b"avif" not in data[8:64] and b"avis" not in data[8:64]:
         raise MediaError(HEIC)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(slim(data)), formats=FORMATS)
     except Image.DecompressionBombError:
         raise MediaError(f"too many pixels; at most {MOST_PIXELS // 10**6} million can be handled") from None
     except DAMAGED as error:
@@ -121,11 +124,22 @@ def _count(image: Image.Image) -> int:
     if image.format not in MULTIPLE:
         return 1
     try:
-        return max(getattr(image, "n_frames", 1), 1)
+        count = max(getattr(image, "n_frames", 1), 1)
     except DAMAGED as error:  # the list of pages
         if is_short(error):
             raise
         return 1
+    _check_total(count, count * image.width * image.height)
+    return count
+
+
+def _check_total(count: int, pixels: int) -> None:
+    """Raises MediaError for more pictures in a file than can be handled, or more pixels of all of them."""
+    if count > MOST_PICTURES:
+        raise MediaError(f"{count} pictures; at most {MOST_PICTURES} of a file can be handled")
+    if pixels > MOST_ANIMATED:
+        said = f"{count} pictures of {pixels // 10**6} million pixels together"
+        raise MediaError(f"{said}; at most {MOST_ANIMATED // 10**6} million can be handled")
 
 
 def _picture(image: Image.Image, number: int) -> np.ndarray:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
+from utils.core.errors import MediaError
+
 SIGN = b"\x89PNG\r\n\x1a\n"
 END = b"IEND\xaeB`\x82"
+PICTURES = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # parts that a picture depends on, besides the critical ones
+# Parts, and bytes of them, of texts, profiles and the like; more are passed over, and many more refused.
+FEW, LITTLE, MANY = 1000, 16 << 20, 100_000
 FRAME = 12  # bytes around the content of a part: length, kind, sum
 
 
@@ -15,6 +20,32 @@ def size_of(data: bytes) -> tuple[int, int] | None:
     if len(data) < 33 or not data.startswith(SIGN) or data[12:16] != b"IHDR":
         return None
     return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+
+
+def slim(data: bytes) -> bytes:
+    """The PNG without what its texts, profiles and the like have beyond LITTLE and FEW, to be read quickly.
+
+    Whatever is no whole PNG stays as it is. Raises MediaError for too many of them.
+    """
+    if not data.startswith(SIGN):
+        return data
+    view, at, few, little, kept = memoryview(data), len(SIGN), FEW, LITTLE, [SIGN]
+    while at + FRAME <= len(data):
+        end = at + FRAME + int.from_bytes(view[at : at + 4], "big")
+        kind = data[at + 4 : at + 8]
+        if end > len(data) or kind == b"IEND":
+            break
+        if not kind[:1].isupper() and kind not in PICTURES:
+            few, little = few - 1, little - (end - at)
+            if few < -MANY:
+                raise MediaError(f"more than {MANY} texts and profiles in it")
+            if few < 0 or little < 0:
+                little += end - at
+                at = end
+                continue
+        kept.append(view[at:end])
+        at = end
+    return data if few >= 0 and sum(map(len, kept)) == at else b"".join([*kept, view[at:]])
 
 
 def is_damaged(data: bytes) -> bool:
