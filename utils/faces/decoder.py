@@ -25,7 +25,6 @@ LENGTH_FIRST = ("flv", "live_flv")
 COUNTED = ("mov", "matroska")  # in these every packet has the time at which its frame is shown
 MUCH_MORE = 1.5  # times the count in a header: it isn't that of all frames
 MOST_DECODED = 10**13  # pixels of one file: five hours of 4K at 60 frames a second
-LONGEST = 7 * 24 * 3600  # seconds; a length above it is taken for none
 MOST_ERRORS = 1000  # of reading; a file on which it goes on and on is given up
 RATE = 25  # frames a second, where a stream doesn't say
 SEEK_SECONDS = 2  # a stretch in which a key frame is likely
@@ -101,8 +100,7 @@ class Decoder:
         return None if self._container.format.name in GUESSED and is_little else self._stated_duration()
 
     def _stated_duration(self) -> float | None:
-        seconds = None if self._is_unfinished else stated_duration(self._container, self.stream)
-        return seconds if seconds is not None and 0 < seconds <= LONGEST else None
+        return None if self._is_unfinished else stated_duration(self._container, self.stream)
 
     @property
     def frame_seconds(self) -> float:
@@ -140,8 +138,11 @@ class Decoder:
         Reads the whole file, and decodes nothing. Evenly spaced where packets have no times.
         """
         base, start = self.stream.time_base, self.stream.start_time or 0
-        packets = [packet for packet in self._packets() if packet is not None and not packet.is_discard]
-        stamps = [packet.dts if packet.pts is None else packet.pts for packet in packets]
+        stamps = [
+            packet.dts if packet.pts is None else packet.pts
+            for packet in self._packets()
+            if packet is not None and not packet.is_discard
+        ]
         if None in stamps:
             rate = float(self.stream.guessed_rate or RATE)
             return [number / rate for number in range(len(stamps))]

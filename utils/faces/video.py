@@ -34,6 +34,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+LONGEST = 7 * 24 * 3600  # seconds; a length above it is taken for none
+
+
 class FrameReader:
     """The frames every-1, 2*every-1, ... of a video; iterate for (index, (H, W, 3) uint8 BGR frame).
 
@@ -102,6 +105,8 @@ class FrameReader:
                     self._duration = times[-1] + decoder.frame_seconds
                 self.announced = self._announced(decoder)
                 self._key_times = decoder.key_times()
+        if self._duration is not None and not 0 < self._duration <= LONGEST:
+            self._duration = None
         self._probed = True
 
     @property
