@@ -38,8 +38,8 @@ def memory(rows: Sequence[Row]) -> Table:
 
 def agreement(rows: Sequence[Row]) -> Table:
     """How far landmarks, in pixels of the crop, and probabilities are from the reference's."""
-    headings = ("moved", "files, fakes", "faces", "another face", "landmarks, mean, 99th percentile",
-                "probability, mean, largest", "AUC")  # fmt: skip
+    headings = ("moved", "files (fakes)", "faces", "another face", "landmarks: mean / 99th percentile",
+                "probability: mean / largest", "AUC")  # fmt: skip
     lines = [
         agreement_line(row.name.removeprefix("agreement "), row.more)
         for row in rows if row.name.startswith("agreement")
@@ -52,11 +52,11 @@ def agreement_line(name: str, more: dict) -> tuple[str, ...]:
     before, after = more["auc_before"], more["auc_after"]
     return (
         name,
-        f"{more['files']}, {more['fakes']}",
+        f"{more['files']} ({more['fakes']})",
         f"{more['faces']} (+{more['only_ours']} -{more['only_reference']})",
         str(more["other_faces"]),
-        f"{more['landmarks_px_mean']:.3f}, {more['landmarks_px_p99']:.3f} px",
-        f"{more['probability_shift_mean']:.5f}, {more['probability_shift_max']:.5f}",
+        f"{more['landmarks_px_mean']:.3f} / {more['landmarks_px_p99']:.3f} px",
+        f"{more['probability_shift_mean']:.5f} / {more['probability_shift_max']:.5f}",
         "-" if before is None else f"{before:.4f} -> {after:.4f}",
     )
 
