@@ -14,6 +14,7 @@ from scripts import load_script
 from benchmarks import agreement, gpu_parts, inputs, report, speed, timing
 from benchmarks import reference as procedure
 from benchmarks.inputs import EXACT, FAST, StandIn, build_ours, bundled, randomised
+from benchmarks.load import repeat
 from models import WSDAN, RetinaFace, xception
 from models.retinaface import anchors
 from utils.faces.align import align_face
@@ -272,3 +273,13 @@ def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path, capsys, monkeypatch):
     assert first["value"] > 0 and first["more"]["first_ms"] > 0
     assert rows["import torch"]["unit"] == "s"
     assert "retinaface-mobilenet0.25 NCHW fp32" in said and "no time" in said
+
+
+def test_a_clip_made_long_shows_its_frames_over_and_over(clip, tmp_path):
+    repeat(clip, tmp_path / "long.mp4", 3)
+    once = [frame for _, frame in FrameReader(clip, 24)]
+    reader = FrameReader(tmp_path / "long.mp4", 24)
+    assert len(once) == 3
+    for (_, frame), expected in zip(reader, once * 3, strict=True):
+        assert np.array_equal(frame, expected)
+    assert reader.warning is None
