@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+OF_BEFORE = ("verdict", "validation")  # metadata that hold for the scores of before, not for calibrated ones
+
 
 def main(argv: list[str] | None = None) -> int:
     summary, _, usage = __doc__.partition("\n\n")
@@ -102,10 +104,13 @@ def calibrate(arguments: argparse.Namespace) -> int:
         change = calibration.Calibration(scale, offset, direction)
         calibration.apply(layer, change)
         note = network.note.then(change, len(labels), fitted_on)
-        stated = network.metadata | dict(text.split("=", 1) for text in arguments.state)
+        stated = {key: text for key, text in network.metadata.items() if key not in OF_BEFORE}
+        stated |= dict(text.split("=", 1) for text in arguments.state)
         stated[calibration.CALIBRATION_KEY] = note.to_metadata()
         save_weights(network.net, network.output, stated)
         print(f"{network.output}: logit * {note.scale:.4f} + {note.offset:.4f}")
+    if any("verdict" in network.metadata for network in networks):
+        print("the verdict's limits of before are gone: `evaluate.py dev --limits` measures them anew")
     return 0
 
 
@@ -200,14 +205,13 @@ def fitted(table: np.ndarray, labels: np.ndarray, domains: np.ndarray) -> tuple[
 
 def loss_line(name: str, logits: np.ndarray, labels: np.ndarray, domains: np.ndarray) -> str:
     """Balanced log loss of the domains that have both kinds, and every domain's reals called fake."""
-    import numpy as np
-
     from utils.core.metrics import frame_metrics
+    from utils.scoring.ensemble import to_probabilities
 
     parts = []
     for domain in dict.fromkeys(domains.tolist()):
         part = domains == domain
-        figures = frame_metrics(labels[part], 1 / (1 + np.exp(-logits[part].clip(-700, 700))))
+        figures = frame_metrics(labels[part], to_probabilities(logits[part]))
         if len(set(labels[part])) == 2:
             parts.append(f"{domain} log loss {figures['balanced_log_loss']:.4f}")
         parts.append(f"{domain} reals called fake {(logits[part & (labels == 0)] > 0).mean():.1%}")

@@ -68,14 +68,13 @@ def write_sums(path: Path, folder: Path) -> int:
     """State in the list the sha256 of its files that lie in `folder`; exit status. ConfigError."""
     import json
 
-    from utils.core.files import write_whole
-    from utils.scoring.record import content_of
+    from utils.core.files import sha256_of, write_whole
 
     entries_of(path)
     rows = json.loads(path.read_text(encoding="utf-8"))
     for row in rows:
         if (folder / row["file"]).is_file():
-            row["sha256"] = content_of(str(folder / row["file"]))
+            row["sha256"] = sha256_of(folder / row["file"])
             print(f"{row['file']}: {row['sha256']}")
     write_whole(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     return 0

@@ -189,7 +189,8 @@ def test_the_tool_writes_weights_that_score_as_fitted(data, tmp_path, capsys):
     logit = calibration.logits_of_fake(net.last_linear, inputs)
     found = fitted(net.last_linear, inputs, faces.labels)
     named = tmp_path / "named.safetensors"
-    save_weights(net, named, {"network": "xception", PREPROCESS_KEY: SMALL.to_metadata(), "seed": "7"})
+    save_weights(net, named, {"network": "xception", PREPROCESS_KEY: SMALL.to_metadata(), "seed": "7",
+                             "verdict": "of before", "validation": "of before"})  # fmt: skip
     assert tool().main([str(named), *arguments, "--batch-size", "5", "--state", "licence=yours = mine"]) == 0
     out, warned = capsys.readouterr()
     before, after = (float(part.split(" log loss ")[1].split(",")[0]) for part in out.splitlines()[1:3])
@@ -199,6 +200,7 @@ def test_the_tool_writes_weights_that_score_as_fitted(data, tmp_path, capsys):
     written = tmp_path / "named-calibrated.safetensors"
     _, metadata = read_state_dict(written)
     assert metadata["licence"] == "yours = mine" and metadata["seed"] == "7"
+    assert not {"verdict", "validation"} & metadata.keys() and "dev --limits" in out
     assert metadata[PREPROCESS_KEY] == SMALL.to_metadata()
     once = calibration.Note.read(metadata["calibrated"])
     twice = tmp_path / "twice.safetensors"

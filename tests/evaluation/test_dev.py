@@ -1,6 +1,7 @@
 """The dev score: its rule worked by hand, faces and logits kept, candidates in one table."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from utils.evaluation.dev_set import Part, Sizes, Sources
 from utils.evaluation.measures import half_of, labelled_faces
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.verdict import limits_for
-from utils.weights.checkpoint import read_metadata, save_weights
+from utils.weights.checkpoint import read_metadata, save_weights, tensors_digest
 from utils.weights.preprocess import PREPROCESS_KEY
 
 
@@ -180,20 +181,21 @@ def test_a_files_content_is_its_tensors_not_its_notes(tmp_path):
     one = weights(tmp_path / "a.safetensors", 1, network="xception")
     noted = weights(tmp_path / "b.safetensors", 1, network="xception", note="more")
     other = weights(tmp_path / "c.safetensors", 2, network="xception")
-    contents = [dev_score.content_of(path) for path in (one, noted, other)]
+    contents = [tensors_digest(path) for path in (one, noted, other)]
     assert contents[0] == contents[1] != contents[2]
 
 
 def test_the_verdicts_limits_are_written_into_the_files(made, tmp_path, monkeypatch, face):
     parts = build(made, tmp_path, monkeypatch, lambda paths: [[face] for _ in paths])
     files = [weights(tmp_path / f"{k}.safetensors", k, network="xception", note="kept") for k in (1, 2)]
-    before = [dev_score.content_of(path) for path in files]
+    before = [tensors_digest(path) for path in files]
     both = Candidate("both", tuple(Member(path, 0.5) for path in files))
     limits = dev_score.state_limits(both, parts, tmp_path, "cpu")
     ensemble = [("xception", str(path), 0.5) for path in files]
-    assert limits_for(SubmissionConfig(ensemble=ensemble)) == limits
+    config = SubmissionConfig(ensemble=ensemble, combine="logits")
+    assert limits_for(config) == limits and limits_for(replace(config, flip=True)) is None
     assert limits.reals.count == 2 + 2 and limits.fakes.count == 2 + 1 + 1  # 2 faces and 2 clips
-    assert [dev_score.content_of(path) for path in files] == before
+    assert [tensors_digest(path) for path in files] == before
     assert read_metadata(files[0])["note"] == "kept"
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from models import xception
+from utils.core.config import ROOT, load_config
 from utils.core.errors import WeightsError
 from utils.scoring import verdict
 from utils.scoring.aggregate import Evidence, Result
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.verdict import FAKE, OPEN, REAL, Limits, Measured, limits_for, limits_from, verdict_on
-from utils.weights.checkpoint import save_weights
+from utils.weights.checkpoint import read_state_dict, save_state_dict, save_weights
 
 REALS = np.linspace(0, 0.8, 401)
 FAKES = np.linspace(0.2, 1, 401)
@@ -37,17 +38,52 @@ def test_limits_are_read_from_every_file_of_the_ensemble(tmp_path):
 
     def read(*stated: Limits | None) -> Limits | None:
         ensemble = []
-        for number, limits in enumerate(stated):
+        for number in range(len(stated)):
             path = tmp_path / f"{number}.safetensors"
-            save_weights(net, path, {} if limits is None else {verdict.VERDICT_KEY: limits.to_metadata()})
+            save_weights(net, path, {})
             ensemble.append(("xception", str(path), 1 / len(stated)))
-        return limits_for(SubmissionConfig(ensemble=ensemble))
+        config = SubmissionConfig(ensemble=ensemble)
+        of = verdict.ensemble_of([(path, share) for _, path, share in ensemble], config.combine, False)
+        for limits, (_, path, _) in zip(stated, ensemble, strict=True):
+            noted = {} if limits is None else {verdict.VERDICT_KEY: replace(limits, of=of).to_metadata()}
+            save_weights(net, path, noted)
+        limits = limits_for(config)
+        return limits and replace(limits, of=None)
 
     assert read(LIMITS) == read(LIMITS, LIMITS) == LIMITS
     assert read(None) is read(LIMITS, None) is read(LIMITS, other) is None
     assert verdict_on(CLIP, LIMITS).word == FAKE and verdict_on(CLIP, read(other)).word == OPEN
     with pytest.raises(WeightsError, match="none.safetensors"):
         limits_for(SubmissionConfig(ensemble=[("xception", str(tmp_path / "none.safetensors"), 1.0)]))
+
+
+def test_limits_hold_for_the_measured_ensemble_alone(tmp_path, capsys):
+    one, two = (str(tmp_path / f"{number}.safetensors") for number in (1, 2))
+    for path in (one, two):
+        save_weights(xception(num_classes=2), path, {})
+    shares = [(one, 0.7), (two, 0.3)]
+    stated = replace(LIMITS, of=verdict.ensemble_of(shares, "logits", False)).to_metadata()
+    for path in (one, two):
+        state, _ = read_state_dict(path)
+        save_state_dict(state, path, {verdict.VERDICT_KEY: stated})
+    config = SubmissionConfig(ensemble=[("xception", *share) for share in shares], combine="logits")
+    assert limits_for(config).fake_at == LIMITS.fake_at and not capsys.readouterr().err
+    others = (
+        {"combine": "probabilities"}, {"flip": True}, {"ensemble": [("xception", one, 1.0)]},
+        {"ensemble": [("xception", one, 0.3), ("xception", two, 0.7)]},
+    )  # fmt: skip
+    for change in others:
+        assert limits_for(replace(config, **change)) is None
+        assert "another ensemble" in capsys.readouterr().err
+
+
+def test_limits_of_before_are_those_of_the_shipped_ensemble(tmp_path):
+    path = tmp_path / "own.safetensors"
+    save_weights(xception(num_classes=2), path, {verdict.VERDICT_KEY: LIMITS.to_metadata()})
+    assert limits_for(SubmissionConfig(ensemble=[("xception", str(path), 1.0)])) is None
+    bundled = load_config(ROOT / "submission-conf" / "bundled.py", SubmissionConfig)
+    assert limits_for(bundled) is not None
+    assert limits_for(replace(bundled, ensemble=[(*bundled.ensemble[0][:2], 1.0)])) is None
 
 
 @pytest.mark.parametrize("change", [{"fake_at": "x"}, {"real_at": 0.9, "fake_at": 0.6}, {"reals": {}},

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,9 @@ def test_verdicts_lie_beside_and_stay_with_resume(main, tmp_path, weights, clip,
     net = xception(num_classes=2)
     metadata = load_weights(net, weights)
     limits = limits_from(np.linspace(0, 1, 99), np.linspace(0, 1, 99), "real faces", "fakes")
+    save_weights(net, tmp_path / "stated.safetensors", metadata)
+    of = verdict.ensemble_of([(tmp_path / "stated.safetensors", 1.0)], "probabilities", False)
+    limits = replace(limits, of=of)
     stated = metadata | {verdict.VERDICT_KEY: limits.to_metadata()}
     save_weights(net, tmp_path / "stated.safetensors", stated)
     keys = {"frame_stride": 14, "face_limit": 5}

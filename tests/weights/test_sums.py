@@ -59,3 +59,12 @@ def test_a_damaged_list_is_told(listed, text):
     if text != "{}":
         with pytest.raises(WeightsError, match="weights.json"):
             read_state_dict(listed)
+
+
+def test_a_folder_that_is_a_link_is_checked_as_well(listed, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.setattr(sums, "LIST", tmp_path / "link" / "weights.json")
+    listed.write_bytes(listed.read_bytes()[:-1] + b"x")
+    for path in (listed, tmp_path / "link" / listed.name):
+        with pytest.raises(WeightsError, match="sha256"):
+            read_state_dict(path)

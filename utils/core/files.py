@@ -34,6 +34,12 @@ _writing = 0  # files that threads of this process are at
 _leaving = False
 
 
+def sha256_of(path: str | Path) -> str:
+    """The sha256 of a file, in hex; 42 MB take 0.03 s. OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @contextmanager
 def _moved_into(path: str | Path) -> Iterator[str]:
     """A name aside `path`; what is written there is moved to `path` at the end, or removed after an error."""

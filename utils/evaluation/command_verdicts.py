@@ -23,7 +23,7 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict]:
 
     found = limits_for(load_config(arguments.config, SubmissionConfig, arguments.overrides))
     if found is None:
-        raise WeightsError(f"{arguments.config}: its weights state no limits of a verdict")
+        raise WeightsError(f"{arguments.config}: its weights state no limits of a verdict for this ensemble")
     rows = {f"{sides.count} {sides.what}": found.shares(sides) for sides in (found.reals, found.fakes)}
     lines = ["| said of | likely real | can't tell | likely fake |", "|---|---|---|---|"]
     lines += [f"| {name} | {' | '.join(f'{share:.0%}' for share in row)} |" for name, row in rows.items()]

@@ -7,14 +7,12 @@ left of the fakes once the bias has moved until the worst group of reals is at 8
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from sklearn.metrics import roc_auc_score
 
 from utils.core.console import Progress
@@ -23,10 +21,9 @@ from utils.core.errors import ConfigError, DataError, WeightsError
 from utils.evaluation.dev_set import CLIPS, ELSEWHERE, PLAIN, SWAPS, SWAPS_ELSEWHERE, Part
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import NOT_FINITE, build_ensemble, mean_of, to_logits, to_probabilities
-from utils.scoring.verdict import VERDICT_KEY, Limits, limits_from
-from utils.weights.checkpoint import read_state_dict, save_state_dict
+from utils.scoring.verdict import VERDICT_KEY, Limits, ensemble_of, limits_from
+from utils.weights.checkpoint import read_state_dict, save_state_dict, tensors_digest
 from utils.weights.networks import NETWORK_NAMES
-from utils.weights.preprocess import PREPROCESS_KEY
 
 ALLOWED = 0.08  # of a group's reals may be called fake
 PRICE = 2.0  # of what is above
@@ -77,15 +74,6 @@ def read_members(text: str) -> list[Member]:
     return members
 
 
-def content_of(path: Path) -> str:
-    """16 hex digits of a file's tensors, network and preprocessing, whatever else its metadata says."""
-    state, metadata = read_state_dict(path)
-    digest = hashlib.sha256(json.dumps([metadata.get("network"), metadata.get(PREPROCESS_KEY)]).encode())
-    for name in sorted(state):
-        digest.update(name.encode() + state[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
 def logits_of(ensemble: Lazy, parts: Sequence[Part], kept: Path, batch_size: int, flip: bool) -> Logits:
     """The logits of an ensemble's faces, or of their mirror images; read from `kept` where they lie there.
 
@@ -115,7 +103,7 @@ def views_of(path: Path, parts: Sequence[Part], folder: Path, flip: bool, device
 
     folder: where they are kept, by the file's contents. WeightsError for a file of no use.
     """
-    key = content_of(path)
+    key = tensors_digest(path)
     files = [folder / f"{path.stem}-{key}{view}.npz" for view in (("", "-mirror") if flip else ("",))]
     ensemble = Lazy(path, device)
     return [logits_of(ensemble, parts, kept, BATCH, is_mirror) for is_mirror, kept in enumerate(files)]
@@ -202,7 +190,7 @@ def row_of(candidate: Candidate, parts: Sequence[Part], folder: Path, device: st
     folder: where logits are kept. WeightsError for files of no use.
     """
     members = [
-        {"file": member.path.name, "content": content_of(member.path), "weight": member.weight}
+        {"file": member.path.name, "content": tensors_digest(member.path), "weight": member.weight}
         for member in candidate.members
     ]
     stated = {
@@ -235,6 +223,8 @@ def state_limits(candidate: Candidate, parts: Sequence[Part], folder: Path, devi
     limits = limits_from(
         reals, np.concatenate(fakes), "real faces and clips of other places", "fakes (DFDC's and face swaps)"
     )
+    shares = [(member.path, member.weight) for member in candidate.members]
+    limits = replace(limits, of=ensemble_of(shares, candidate.combine, candidate.flip))
     for member in candidate.members:
         state, metadata = read_state_dict(member.path)
         save_state_dict(state, member.path, metadata | {VERDICT_KEY: limits.to_metadata()})

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.evaluation.dev_score import Candidate, Logits, Member, candidate_logits, content_of
+from utils.evaluation.dev_score import Candidate, Logits, Member, candidate_logits
 from utils.evaluation.matrix_sets import EvalSet
 from utils.evaluation.report_tables import Table
 from utils.evaluation.scores import HEADINGS, Judged, shown
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import to_probabilities
+from utils.weights.checkpoint import tensors_digest
 
 TABLES = ("auc", "eer", "log_loss_clipped", "accuracy", "false_alarms", "misses")
 SHARES = ("eer", "accuracy", "false_alarms", "misses")  # shown as percents
@@ -85,7 +86,7 @@ def stated(candidates: Sequence[Candidate]) -> list[dict]:
     return [
         {
             "name": candidate.name, "combine": candidate.combine, "flip": candidate.flip,
-            "members": [{"file": member.path.name, "content": content_of(member.path),
+            "members": [{"file": member.path.name, "content": tensors_digest(member.path),
                          "weight": member.weight} for member in candidate.members],
         }
         for candidate in candidates

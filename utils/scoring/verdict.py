@@ -1,15 +1,18 @@
 """A verdict in words: likely real, can't tell, likely fake. Its limits are in the weights' metadata.
 
 They come from measured error rates: how real faces and clips of other places than the training data's score,
-and how the fakes do that were measured. Weights that state none, as the published ones, give no verdict. A
+and how the fakes do that were measured. They hold for the ensemble that was measured alone: these networks,
+shares and means. Weights that state none, as the published ones, give no verdict. A
 picture that is too small, too few faces and faces that disagree leave it open, whatever the score.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +21,7 @@ from utils.faces.video import VIDEO_SUFFIXES
 from utils.scoring.aggregate import Result
 from utils.scoring.calibrated import ScoreCalibration, calibration_of
 from utils.scoring.config import SubmissionConfig
-from utils.weights.checkpoint import read_metadata
+from utils.weights.checkpoint import read_metadata, tensors_digest
 
 VERDICT_KEY = "verdict"
 REAL, OPEN, FAKE = "likely real", "can't tell", "likely fake"
@@ -26,6 +29,13 @@ LEAST_EYES = 25.0  # pixels between the eyes, in the frame; below, an enlarged f
 FEW_FACES = 5  # of a video: below, one blurred frame decides
 WIDE = 0.3  # standard deviation of a video's faces: some say real, others fake
 ALARMS, MISSES = 0.03, 0.05  # shares of the reals above fake_at, and of the fakes below real_at
+# What the shipped files' limits are of; they were stated before limits said so themselves.
+SHIPPED = {
+    "networks": [["c1caade8e5809e50", 0.7], ["d418b9c29268b727", 0.3]],
+    "combine": "logits",
+    "flip": False,
+    "crop": False,
+}
 STEPS = 200  # quantiles that are kept of a set of scores
 
 
@@ -50,12 +60,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class Limits:
-    """At most real_at: likely real; at least fake_at: likely fake. reals, fakes: what they were set by."""
+    """At most real_at: likely real; at least fake_at: likely fake. reals, fakes: what they were set by.
+
+    of: the ensemble that they hold for, as of `ensemble_of`; None: not stated.
+    """
 
     real_at: float
     fake_at: float
     reals: Measured
     fakes: Measured
+    of: dict | None = None
 
     def shares(self, measured: Measured) -> list[float]:
         """Of what was measured, the shares that are likely real, open and likely fake by the score alone."""
@@ -70,7 +84,7 @@ class Limits:
             return replace(measured, quantiles=tuple(calibration.of(measured.quantiles).tolist()))
 
         real_at, fake_at = calibration.of([self.real_at, self.fake_at]).tolist()
-        return Limits(real_at, fake_at, of(self.reals), of(self.fakes))
+        return replace(self, real_at=real_at, fake_at=fake_at, reals=of(self.reals), fakes=of(self.fakes))
 
     def to_metadata(self) -> str:
         """As JSON, for the metadata of each weights file of the ensemble."""
@@ -82,7 +96,8 @@ class Limits:
         try:
             entries = json.loads(text)
             reals, fakes = (_measured(entries[key]) for key in ("reals", "fakes"))
-            limits = cls(float(entries["real_at"]), float(entries["fake_at"]), reals, fakes)
+            at = float(entries["real_at"]), float(entries["fake_at"])
+            limits = cls(*at, reals, fakes, entries.get("of"))
             if not 0 <= limits.real_at < limits.fake_at <= 1:
                 raise ValueError
             return limits
@@ -100,16 +115,36 @@ def _measured(entries: Mapping) -> Measured:
 
 
 def limits_for(config: SubmissionConfig) -> Limits | None:
-    """The limits of a config's ensemble: those that all of its files state, and state alike; else None.
+    """The limits of a config's ensemble: those that all of its files state for it; else None.
 
-    With a calibration of clips they are moved along. WeightsError for a file or an entry of no use.
+    Says so where the files state some, but for another ensemble. With a calibration of clips they are moved
+    along. WeightsError for a file or an entry of no use.
     """
     files = [read_metadata(path, "ensemble") for _, path, _ in config.ensemble]
     stated = {metadata.get(VERDICT_KEY) for metadata in files}
-    if len(stated) != 1 or None in stated:
+    if stated <= {None}:
         return None
-    limits, calibration = Limits.from_metadata(stated.pop()), calibration_of(config)
+    limits = None if len(stated) > 1 else Limits.from_metadata(stated.pop())
+    shares = [(path, share) for _, path, share in config.ensemble]
+    stated_as = ensemble_of(shares, config.combine, config.flip, config.attention_crop)
+    if limits is None or (limits.of or SHIPPED) != stated_as:
+        reason = "the limits that the weights state were measured for another ensemble (files, shares, mean)"
+        print(f"no verdict in words: {reason}; `evaluate.py dev --limits` measures this one", file=sys.stderr)
+        return None
+    calibration = calibration_of(config)
     return limits if calibration is None else limits.calibrated(calibration)
+
+
+def ensemble_of(
+    shares: Sequence[tuple[str | Path, float]], combine: str, flip: bool, crop: bool = False
+) -> dict:
+    """What an ensemble is, as plain data: networks by content, not by where they lie, and their mean.
+
+    shares: (weights file, share) each; crop: as `attention_crop` of the config. WeightsError.
+    """
+    networks = sorted([tensors_digest(path), round(share, 6)] for path, share in shares)
+    combine = combine if len(networks) > 1 or flip or crop else "probabilities"  # the mean of one is itself
+    return {"networks": networks, "combine": combine, "flip": flip, "crop": crop}
 
 
 def limits_from(reals: np.ndarray, fakes: np.ndarray, reals_are: str, fakes_are: str) -> Limits:
@@ -138,7 +173,7 @@ def verdict_on(result: Result, limits: Limits | None) -> Verdict:
     if result.reason:
         return Verdict(OPEN, result.reason)
     if limits is None:
-        return Verdict("", "the weights state no limits")
+        return Verdict("", "the weights state no limits for this ensemble")
     doubts = doubts_of(result)
     if doubts:
         return Verdict(OPEN, "; ".join(doubts))

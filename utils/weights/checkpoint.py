@@ -6,7 +6,9 @@ with or without the prefixes `module.` and `model.` that wrappers leave. Nothing
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import pickle
 import re
 import struct
@@ -220,6 +222,15 @@ def _read_pickle(path: Path) -> Any:
         raise (_refused(path, unsafe[1]) if unsafe else _damaged(path, error)) from None
     except _DAMAGE as error:
         raise _damaged(path, error) from None
+
+
+def tensors_digest(path: str | Path) -> str:
+    """16 hex digits of a file's tensors, network and preprocessing, whatever else its metadata says."""
+    state, metadata = read_state_dict(path)
+    digest = hashlib.sha256(json.dumps([metadata.get("network"), metadata.get(PREPROCESS_KEY)]).encode())
+    for name in sorted(state):
+        digest.update(name.encode() + state[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _damaged(path: Path, error: BaseException) -> BaseException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import string
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from utils.core.errors import DataError, WeightsError
+from utils.core.files import sha256_of
 from utils.weights.checkpoint import load_pretrained, load_weights
 from utils.weights.networks import DETECTOR_NAMES, NETWORK_NAMES, build_network
 
@@ -108,8 +108,4 @@ def check(entry: Entry, folder: str | Path) -> Status:
 def _compare(path: Path, stated: str | None) -> str:
     if stated is None or not path.is_file():
         return "not stated"
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return "ok" if digest.hexdigest() == stated else "differs"
+    return "ok" if sha256_of(path) == stated else "differs"
