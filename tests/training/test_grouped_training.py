@@ -100,6 +100,9 @@ def test_stopped_and_resumed_is_unbroken(data, tmp_path, monkeypatch, script, ne
         {"self_blended": 0.1},
         {"label_smoothing": 1.5},
         {"max_train_videos": 4},
+        {"balance": True},
+        {"originals": "labels.csv", "groups": (), "augmentation": "published"},
+        {"sources": (("a.csv", 1.0),), "originals": None, "groups": (), "augmentation": "published"},
         {"masks": "mesh.npz", "groups": (), "augmentation": "published"},
     ],
 )

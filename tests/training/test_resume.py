@@ -1,6 +1,7 @@
 """Going on with a run: from which checkpoint, with what else in the config, and which ones are kept."""
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -37,6 +38,45 @@ def test_what_orders_the_samples_can_not_change_inside_an_epoch(data, tmp_path, 
     save_checkpoint(checkpoint, tmp_path / "last.pth")
     with pytest.raises(ConfigError, match="self_blended: 0.0 in .*last.pth, now 0.5"):
         script.train(config(data, tmp_path, self_blended=0.5))
+
+
+def test_lists_can_not_change_inside_an_epoch_and_the_best_is_of_the_same_faces(
+    data, tmp_path, tiny, monkeypatch, capsys
+):
+    listed = tmp_path / "list.csv"
+    shutil.copy(data / "list.csv", listed)
+    changes = {"data_list": str(listed)}
+    with monkeypatch.context() as patched:
+        patched.setattr(runs.RunFolder, "due", lambda self: os.kill(os.getpid(), signal.SIGINT))
+        assert script.train(config(data, tmp_path / "run", **changes)) == 130
+    whole = listed.read_text()
+    header, *rows = whole.splitlines()
+    listed.write_text("\n".join([header, *rows[1::-1], *rows[2:]]))
+    with pytest.raises(ConfigError, match="last.pth is inside an epoch of other samples"):
+        script.train(config(data, tmp_path / "run", **changes))
+    listed.write_text(whole)
+    assert script.train(config(data, tmp_path / "run", n_epoches=1, **changes)) == 0
+    last = load_checkpoint(tmp_path / "run" / "last.pth")
+    save_checkpoint(last | {"best": 0.0}, tmp_path / "run" / "last.pth")
+    capsys.readouterr()
+    assert script.train(config(data, tmp_path / "run", max_valid_videos=2, **changes)) == 0
+    assert "other faces" in capsys.readouterr().out
+    assert load_checkpoint(tmp_path / "run" / "last.pth")["best"] > 0
+
+
+def test_momentum_and_weight_decay_are_the_configs(data, tmp_path, tiny):
+    script.train(config(data, tmp_path, n_epoches=1))
+    script.train(config(data, tmp_path, momentum=0.5, weight_decay=0.25))
+    (group,) = load_checkpoint(tmp_path / "last.pth")["optimizer"]["param_groups"]
+    assert (group["momentum"], group["weight_decay"]) == (0.5, 0.25)
+
+
+def test_another_folders_checkpoint_overwrites_no_run(data, tmp_path, tiny):
+    for name in ("a", "b"):
+        script.train(config(data, tmp_path / name, n_epoches=1))
+    with pytest.raises(ConfigError, match="b/last.pth is of an earlier run"):
+        script.train(config(data, tmp_path / "b", resume=str(tmp_path / "a" / "last.pth")))
+    assert script.train(config(data, tmp_path / "c", resume=str(tmp_path / "a" / "last.pth"))) == 0
 
 
 def test_an_older_checkpoint_goes_on_inside_an_epoch(data, tmp_path, tiny, monkeypatch):

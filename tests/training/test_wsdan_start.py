@@ -83,6 +83,7 @@ def test_published_configs_are_unchanged(name, size, net, pretrained, save_dir):
     ("ckpt=True", "ckpt must be False"),
     ("log_name=a/b.log", "log_name"),
     ("valid_set=train", "valid_set 'train' must not be among train_sets"),
+    ("num_attentions=4", "num_attentions must be 8"),
     ("attentions=3", "did you mean 'num_attentions'"),
 ])  # fmt: skip
 def test_config_errors_name_the_key(override, said, capsys):

@@ -91,6 +91,10 @@ class FaceDataset(Dataset):
         """All samples, in order: indices (N,)."""
         return np.arange(len(self))
 
+    def content(self) -> bytes:
+        """What a digest of the data set is made of."""
+        return self.videos.content() + self.counts.tobytes()
+
     def describe(self, order: np.ndarray) -> str:
         """How many samples (N,) of dtype ORDER there are of what, of how many videos."""
         blended = int((order["kind"] == Kind.SELF_BLENDED).sum())

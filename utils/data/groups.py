@@ -157,6 +157,12 @@ class GroupedFaces(Dataset):
         points = None if self.meshes is None else self.meshes.of(path)
         return None if points is None else points - self.box[:2]
 
+    def content(self) -> bytes:
+        """What a digest of the data set is made of."""
+        sources = {id(stream.source): stream.source for stream in self.streams}.values()
+        parts = [part for source in sources for part in (source.videos.content(), source.pairs.tobytes())]
+        return b"".join([*parts, self.counts.tobytes()])
+
     def file(self, key: SampleKey) -> str:
         """The real crop that a group is made of, if it is readable."""
         number, place = self.plan(key.epoch)[key.index]

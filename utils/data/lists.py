@@ -45,6 +45,12 @@ class Videos:
         """The file of a crop."""
         return Path(self.folders[video], crop_name(frame))
 
+    def content(self) -> bytes:
+        """Names, labels and frames: what a digest of the videos is made of."""
+        frames = [numbers.tolist() for numbers in self.frames]
+        stated = [self.names, self.labels.tolist(), self.n_frames.tolist(), frames]
+        return json.dumps(stated).encode()
+
     def subset(self, picks: np.ndarray) -> Videos:
         """The videos at the given places, in that order."""
         return Videos(

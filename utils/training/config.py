@@ -16,7 +16,8 @@ from utils.core.errors import ConfigError
 from utils.weights.preprocess import FACE_SIZE, LARGEST, SMALLEST, Preprocess
 
 AUGMENTATIONS = ("published", "published-wsdan", "alike")
-GROUPS = ("fake", "trio", "blend", "swap")  # see utils/groups.py
+ATTENTIONS = 8  # attention maps of WS-DAN
+GROUPS = ("fake", "trio", "blend", "swap")  # see utils/data/groups.py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +115,9 @@ class TrainingConfig:
             raise ConfigError("groups need augmentation = 'alike', and self_blended = 0")
         if self.masks != "outlines" and not self.groups:
             raise ConfigError("masks of a file are for groups; without groups they stay 'outlines'")
+        for key in ("sources", "originals"):
+            if getattr(self, key) and not self.groups:
+                raise ConfigError(f"{key} are for groups; without groups they have no effect: leave them out")
         if self.groups and self.max_train_videos is not None:
             raise ConfigError("max_train_videos is for single faces; of groups epoch_samples says how many")
 
@@ -129,9 +133,11 @@ class XceptionConfig(TrainingConfig):
 
     data_list: CSV `name,is_fake,n_frame,set_name`; data_root: folder of `<name>/<frame>.png` crops,
     or several, or a pattern of them, `crops/part*`.
-    resume: checkpoint to go on from; a file name without a folder lies in save_dir.
+    resume: checkpoint to go on from, "auto" = save_dir's last.pth if it is there; a file name without a
+    folder lies in save_dir.
     batch_size, num_workers: over all processes; real_fraction, fake_fraction: samples a video over its
-    frames; balance: as many fakes as reals, drawn anew each epoch. The rest: see `TrainingConfig`.
+    frames, with groups of validation alone; balance: as many fakes as reals, drawn anew each epoch. The
+    rest: see `TrainingConfig`.
     """
 
     data_root: str | tuple[str, ...] = field(metadata={"path": True})
@@ -155,6 +161,8 @@ class XceptionConfig(TrainingConfig):
         check_range(self, "num_workers", 0)
         check_range(self, "real_fraction fake_fraction", 0, 1)
         check_range(self, "image_size", SMALLEST, LARGEST)
+        if self.balance and self.groups:
+            raise ConfigError("balance is for single faces; groups have as many of each as they say")
 
     @property
     def epochs(self) -> int:
@@ -224,7 +232,12 @@ class WSDANConfig(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self, "net", ("xception", "efficientnet-b3"))
-        check_range(self, "epochs num_attentions", 1)
+        check_range(self, "epochs", 1)
+        if self.num_attentions != ATTENTIONS:
+            raise ConfigError(
+                f"num_attentions must be {ATTENTIONS}, as published: scoring loads no other number; "
+                f"got {self.num_attentions!r}"
+            )
         check_range(self, "workers", 0)
         check_range(self, "beta", 0, 1)
         if not isinstance(self.image_size, int) and len(set(self.image_size)) > 1:

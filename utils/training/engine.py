@@ -6,6 +6,7 @@ prediction the logits of one or more predictors.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from tqdm import tqdm
 from utils.core import distributed
 from utils.core.console import Progress
 from utils.core.device import autocast
-from utils.core.errors import DataError
+from utils.core.errors import ConfigError, DataError
 from utils.core.metrics import frame_metrics
 from utils.data.batches import Batch
 from utils.data.datasets import FaceDataset
@@ -50,9 +51,15 @@ def train_one_epoch(
     take_step: the network in train mode, images (B, 3, S, S), labels (B,) -> `Step`; dataset: gives `Sample`s
     by `SampleKey`; order: the epoch's samples (N,) of dtype ORDER; drop_last: leave out those that fill no
     batch. DataError in all processes if the loss isn't finite in one (naming the batch's files), or more than
-    1% of its crops are broken. `Stopped`, once all is saved, if the run is asked to stop.
+    1% of its crops are broken; ConfigError if the epoch began with other samples. `Stopped`, once all is
+    saved, if the run is asked to stop.
     """
     epoch, seen = trainer.position.epoch, trainer.position.seen
+    if not trainer.position.train_on(digest_of(dataset.content(), order.tobytes())):
+        raise ConfigError(
+            f"{trainer.path} is inside an epoch of other samples: the lists or the crops have changed since; "
+            f"give {trainer.config.resume_key} the checkpoint of an epoch's end instead"
+        )
     rank, world = distributed.rank(), distributed.world_size()
     batches = EpochBatches(order, epoch, trainer.batch, rank, world, seen.step, drop_last)
     n_steps = len(batches.batches)
@@ -94,6 +101,8 @@ def evaluate(
     dataset: gives aligned faces, uint8 (1, 320, 320, 3). Where the run is asked to stop the metrics are those
     of fewer samples, maybe none, and not to be used.
     """
+    if not trainer.position.judge_on(digest_of(dataset.content())) and distributed.is_main():
+        print("validated on other faces than before: the best log loss so far doesn't count")
     model, device = trainer.averaged.model, trainer.device
     distributed.share_buffers(model)
     model.eval()
@@ -120,6 +129,11 @@ def evaluate(
             progress.update(images=len(batch.labels))
     fail_together(reason)
     return metrics_of(distributed.gather((prefixes, [part for part in rows if len(part)])))
+
+
+def digest_of(*parts: bytes) -> str:
+    """16 hex digits of these bytes."""
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
 def metrics_of(parts: list[tuple[tuple[str, ...], list[np.ndarray]]]) -> dict[str, float]:

@@ -42,7 +42,8 @@ class EpochSums:
 class Position:
     """Epochs done, what the current one has seen, the best validation log loss, and the last metrics.
 
-    passing: epochs whose checkpoints lie in the run's folder for a while.
+    passing: epochs whose checkpoints lie in the run's folder for a while. samples, judged_on: digests of what
+    the current epoch trains on, and of what is validated on; "" = not known.
     """
 
     epoch: int = 0
@@ -50,6 +51,21 @@ class Position:
     best: float = math.inf
     metrics: dict[str, float] = field(default_factory=dict)
     passing: list[int] = field(default_factory=list)
+    samples: str = ""
+    judged_on: str = ""
+
+    def train_on(self, samples: str) -> bool:
+        """Note the samples of the current epoch; False where it began with others."""
+        before, self.samples = self.samples, samples
+        return not self.seen.step or before in ("", samples)
+
+    def judge_on(self, faces: str) -> bool:
+        """Note what is validated on; False where the best so far was of others: it is forgotten."""
+        before, self.judged_on = self.judged_on, faces
+        if before in ("", faces):
+            return True
+        self.best = math.inf
+        return False
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint, of all processes; to be called in all of them."""
@@ -59,6 +75,8 @@ class Position:
             "best": self.best,
             "metrics": self.metrics,
             "passing": self.passing,
+            "samples": self.samples,
+            "judged_on": self.judged_on,
         }
 
     @classmethod
@@ -70,6 +88,8 @@ class Position:
             float(checkpoint["best"]),
             dict(checkpoint["metrics"]),
             [int(epoch) for epoch in checkpoint.get("passing", ())],
+            str(checkpoint.get("samples", "")),
+            str(checkpoint.get("judged_on", "")),
         )
 
 

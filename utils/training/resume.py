@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -30,8 +30,8 @@ def resume_path(config: TrainingConfig, writes: bool = True) -> Path | None:
 
     By the config's key `resume` (WS-DAN: `ckpt`): "auto" (`last.pth` of save_dir if it is there), a path, or
     a file name within save_dir. The published default, `best.pth`, may be absent: that is how a first run
-    starts. ConfigError for another file that is absent, and where a new run `writes` into a folder that holds
-    another one's `last.pth`.
+    starts. ConfigError for another file that is absent, and where a run `writes` into a folder that holds
+    another one's `last.pth`: a new run, or one that goes on from a checkpoint of another folder.
     """
     key, resume, save_dir = config.resume_key, config.resume, config.save_dir
     last = Path(save_dir, "last.pth")
@@ -42,17 +42,24 @@ def resume_path(config: TrainingConfig, writes: bool = True) -> Path | None:
         if resume == PUBLISHED_RESUME and last.is_file():
             print(f"going on from {last}, which is as far as {path} or further")
             return last
+        if writes and last.exists() and path.resolve().parent != last.resolve().parent:
+            refuse_to_overwrite(last, key)
         return path
     if path is not None and resume != PUBLISHED_RESUME:
         raise ConfigError(f"{key}: no such file: {path}")
     if writes and last.exists():
-        raise ConfigError(
-            f"save_dir: {last} is of an earlier run, which a new one would overwrite; "
-            f"go on from it with {key}=auto, or choose another save_dir"
-        )
+        refuse_to_overwrite(last, key)
     if path is not None:
         print(f"{path} is not there: training starts afresh")
     return None
+
+
+def refuse_to_overwrite(last: Path, key: str) -> NoReturn:
+    """ConfigError: `last` is another run's."""
+    raise ConfigError(
+        f"save_dir: {last} is of an earlier run, which a new one would overwrite; "
+        f"go on from it with {key}=auto, or choose another save_dir"
+    )
 
 
 def restore(
@@ -64,7 +71,8 @@ def restore(
 ) -> tuple[Position, dict[str, Any]]:
     """Put the state of a checkpoint back, in place; returns the position and the whole checkpoint.
 
-    What the file lacks (published ones) starts anew, and is said. key: what the config calls it. WeightsError
+    What the file lacks (published ones) starts anew, and is said. The optimizer's momentum, weight decay and
+    the like stay those of the config. key: what the config calls it. WeightsError
     if the file is damaged or of another network.
     """
     load_weights(model, path, key)
@@ -75,7 +83,13 @@ def restore(
                 print(f"{path} holds no optimizer state: momentum starts at zero")
             done = checkpoint["epoch"] if "epoch" in checkpoint else checkpoint["logs"]["epoch"]
             return Position(int(done)), checkpoint
+        stated = [
+            {name: value for name, value in group.items() if name not in ("params", "lr")}
+            for group in optimizer.param_groups
+        ]
         optimizer.load_state_dict(checkpoint["optimizer"])
+        for group, own in zip(optimizer.param_groups, stated, strict=True):
+            group.update(own)
         check_moments(model, optimizer)
         if checkpoint["scaler"]:  # empty where the run was not in fp16: the scale is found anew
             scaler.load_state_dict(checkpoint["scaler"])

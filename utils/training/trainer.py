@@ -76,6 +76,7 @@ class Trainer:
     ):
         self.config, self.device, self.form, self.path = config, device, form, path
         self.batch = config.total_batch(distributed.world_size())  # samples a step, over all processes
+        self.workers = min(config.workers_each(distributed.world_size()), os.cpu_count() or 1)
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model = model.to(memory_format=self.memory_format)
         self.averaged = AveragedWeights(self.model, config.ema)
@@ -109,6 +110,7 @@ class Trainer:
         config, world = self.config, distributed.world_size()
         yield describe(config)
         yield f"device: {self.device}, processes: {world}, threads of each: {torch.get_num_threads()}"
+        yield f"loading processes: {self.workers} for each process, no more than there are processor cores"
         yield f"effective batch: {self.batch} ({self.batch // world} a process)"
         yield f"learning rate: {config.learning_rate:g} at its highest, schedule {config.schedule}"
         yield f"parameters: {sum(parameter.numel() for parameter in self.model.parameters()):,}"
@@ -147,8 +149,7 @@ class Trainer:
         The data set's loading processes live on for the next pass over it, until the run ends.
         """
         if dataset not in self._loaders:
-            workers = min(self.config.workers_each(distributed.world_size()), os.cpu_count() or 1)
-            self._loaders[dataset] = KeptLoader(dataset, workers, pin_memory=self.device.type == "cuda")
+            self._loaders[dataset] = KeptLoader(dataset, self.workers, pin_memory=self.device.type == "cuda")
         return self._loaders[dataset].load(batches, self.config.workers_key, self.is_stopping)
 
     def to_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
