@@ -112,7 +112,7 @@ faces: $(STAMP)
 	test -e output/lists/mesh.npz || { $(PIP) install --no-deps -r requirements-mesh.txt && \
 	  $(PY) tools/find_mesh.py output/faces --out output/lists/mesh.npz; }
 
-# Xception in two stages, each averaged with its start; WS-DAN in one; both are calibrated as one.
+# Xception in two stages, each averaged with its start; WS-DAN in one; both are calibrated as one, and state the verdict's limits.
 weights: faces
 	$(PY) train-xception.py xception-conf-bundled.py originals=$(SHARED)/faces/faces.csv \
 	  pretrained=$(SHARED)/weights/xception-pairs.safetensors
@@ -130,7 +130,11 @@ weights: faces
 	$(PY) tools/export_weights.py output/bundled-wsdan/last.pth output/N2.safetensors
 	$(PY) tools/calibrate.py output/N1.safetensors:.7 output/N2.safetensors:.3 \
 	  --list output/lists/dfdc-data.csv val --list output/lists/utk.csv dev --faces output/faces --half A --limit 400 \
-	  --bias -1.1 --output output/bundled-xception.safetensors output/bundled-wsdan.safetensors
+	  --bias -1.1 --state licence="research use only: made from DFDC data" \
+	  --output output/bundled-xception.safetensors output/bundled-wsdan.safetensors
+	$(PY) evaluate.py dev bundled=output/bundled-xception.safetensors:.7,output/bundled-wsdan.safetensors:.3 \
+	  --val output/lists/dfdc-data.csv --elsewhere output/lists/utk.csv --faces output/faces \
+	  --clips $(SHARED)/reals/clips --limits
 
 weights-check: $(STAMP)
 	$(PY) tools/check_weights.py

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+MOST_SECONDS = 3600  # of one measurement
 MARK = "peak_mib"
 
 
@@ -45,7 +46,10 @@ def peak_mib() -> float:
 def measure(script: str, *arguments: str) -> float:
     """Peak MiB of a script of this repository; RuntimeError with its last words if it fails."""
     command = [sys.executable, str(Path(__file__).resolve()), str(ROOT / script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=MOST_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{script} hasn't ended after {MOST_SECONDS} s") from None
     lines = done.stderr.strip().splitlines() or [""]
     if done.returncode or not lines[-1].startswith(MARK):
         raise RuntimeError(f"{script} ended with status {done.returncode}: {lines[-1]}")

@@ -168,7 +168,6 @@ def inputs_of(network: Network, paths: list[Path], batch_size: int, device: torc
     import torch
 
     from utils.core.console import Progress
-    from utils.core.device import AUTO, autocast, pick_precision
     from utils.evaluation import calibration
     from utils.evaluation.measures import LabelledFaces
 
@@ -177,9 +176,8 @@ def inputs_of(network: Network, paths: list[Path], batch_size: int, device: torc
     with Progress(network.path.stem, -(-len(paths) // batch_size)) as progress:
         for batch, _ in faces.batches(batch_size):
             images = network.preprocess.batch(torch.from_numpy(batch).to(device))
-            with autocast(device, pick_precision(device, AUTO)):
-                images = images.contiguous(memory_format=torch.channels_last)
-                inputs.append(calibration.layer_inputs(net, images))
+            images = images.contiguous(memory_format=torch.channels_last)
+            inputs.append(calibration.layer_inputs(net, images))  # in fp32, as the bundled config scores
             progress.update(images=len(batch))
     return torch.cat(inputs)
 

@@ -44,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from utils.core.console import run
 
+    if arguments.export is None and arguments.output.suffix not in ("", ".safetensors", ".onnx"):
+        parser.error(f"{arguments.output}: must end in .safetensors or .onnx, or be a folder (--export hub)")
     form = arguments.export or {".safetensors": "safetensors", ".onnx": "onnx"}.get(
         arguments.output.suffix, "hub"
     )
@@ -62,6 +64,8 @@ def write(source: Path, output: Path, form: str) -> int:
     else:
         check_output(output, f".{form}", [source])
     if form == "safetensors":
+        if source.suffix == ".safetensors":
+            raise ConfigError(f"{source}: exported already; name a training checkpoint, such as best.pth")
         print(describe_weights(output, export(source, output)))
         return 0
     with TemporaryDirectory() as folder:

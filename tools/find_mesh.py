@@ -13,10 +13,12 @@ landmarks. The same command again writes the file anew.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -56,13 +58,12 @@ def find(faces: Path, out: Path, workers: int) -> int:
     paths = crops_of(faces)
     start, bar = time.monotonic(), FilesBar(len(paths))
     found, unreadable = {}, []
-    with multiprocessing.Pool(workers, load_model) as pool:
-        for done, (path, points, reason) in enumerate(pool.imap(look, paths, chunksize=16), 1):
-            if points is not None:
-                found[crop_key(path)] = points
-            elif reason:
-                unreadable.append(f"{path}: {reason}")
-            bar.show(done, f"{rate_text(done / (time.monotonic() - start))} crops/s")
+    for done, (path, points, reason) in enumerate(looked_at(paths, workers), 1):
+        if points is not None:
+            found[crop_key(path)] = points
+        elif reason:
+            unreadable.append(f"{path}: {reason}")
+        bar.show(done, f"{rate_text(done / (time.monotonic() - start))} crops/s")
     bar.close()
     for line in unreadable[:SHOWN]:
         print(f"warning: {line}", file=sys.stderr)
@@ -73,6 +74,20 @@ def find(faces: Path, out: Path, workers: int) -> int:
     print(f"{out}: {len(found):,} faces, {size / 1000:.0f} kB, in {time.monotonic() - start:.0f} s")
     print(f"{faceless:,} crops without a face, {len(unreadable):,} that can't be read")
     return 0
+
+
+def looked_at(paths: list[Path], workers: int) -> Iterator[tuple]:
+    """What `look` finds of each crop, in order, by so many processes. DataError where one of them ends."""
+    with ProcessPoolExecutor(workers, initializer=load_model) as pool:
+        try:
+            yield from pool.map(look, paths, chunksize=16)
+        except BrokenProcessPool:
+            raise DataError(
+                "a process ended before its work was done, out of memory or by a fault of the model; try "
+                "fewer --workers"
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def crops_of(faces: Path) -> list[Path]:

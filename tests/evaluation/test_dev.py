@@ -1,6 +1,7 @@
 """The dev score: its rule worked by hand, faces and logits kept, candidates in one table."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -206,3 +207,17 @@ def test_candidates_join_the_table_that_is_there(tmp_path):
     (tmp_path / "dev.json").write_text("[]")
     with pytest.raises(DataError, match="dev.json"):
         dev_score.rows_in(tmp_path / "dev")
+
+
+def test_parts_are_made_anew_when_a_clip_has_changed(made, tmp_path, monkeypatch, face):
+    read = []
+
+    def read_clips(paths):
+        read.append(len(paths))
+        return [[face] for _ in paths]
+
+    build(made, tmp_path, monkeypatch, read_clips)
+    os.utime(made / "clips" / "a.mp4", (1, 1))
+    build(made, tmp_path, monkeypatch, read_clips)
+    build(made, tmp_path, monkeypatch, read_clips)
+    assert len(read) == 2

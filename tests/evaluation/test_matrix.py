@@ -95,6 +95,8 @@ def test_the_command_on_sets_of_ones_own(faces, weights, tmp_path, capsys):
         (1, "none is not there", [row, "--set", f"a={none}"]),
         (2, "NAME=FOLDER", [row, "--set", "a"]),
         (2, "NAME=FILE", ["net", *own]),
+        (2, "'net' is named twice", [row, row, *own]),
+        (2, "'mine' is named twice", [row, *own, "--set", own[1], own[1]]),
         (2, "none.safetensors", [f"net={none}.safetensors", *own]),
         (1, "no faces/faces.csv", [row, "--shared", str(tmp_path)]),
     ):

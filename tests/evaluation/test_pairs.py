@@ -30,7 +30,7 @@ def test_pairs_are_laid_side_by_side_in_both_orders_at_one_pace(tmp_path):
         clips.append(LabelledClip(path, label, path.name))
     pairs = pairs_of(clips)
     assert [(pair.name, pair.label) for pair in pairs] == [
-        ("a + b", 1), ("a + c", 1), ("b + a", 1), ("c + a", 1)
+        ("a.mp4 + b.mp4", 1), ("a.mp4 + c.mp4", 1), ("b.mp4 + a.mp4", 1), ("c.mp4 + a.mp4", 1)
     ]  # fmt: skip
     path = make_pair(pairs[0], tmp_path / "pair.mp4")
     frames = [frame for _, frame in FrameReader(path)]
@@ -66,7 +66,7 @@ def test_the_command_measures_both_rules(tmp_path, clip, capsys):
     lines = Path(tmp_path / "p.md").read_text().splitlines()
     rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in lines if line.startswith("| ")}
     assert rows["a.mp4"][2] == rows["a.mp4"][3] and len(rows["a.mp4"][4].strip("| ").split(", ")) == 1
-    for pair in ("a + b", "b + a"):
+    for pair in ("a.mp4 + b.mp4", "b.mp4 + a.mp4"):
         persons = sorted(float(score) for score in rows[pair][4].strip("| ").split(", "))
         assert len(persons) == 2 and float(rows[pair][3].strip("*")) == persons[1]
     assert rows["two people, fake: all"][1] == "2"

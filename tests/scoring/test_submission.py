@@ -14,7 +14,7 @@ from utils.scoring.aggregate import Evidence, Person, Result
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.record import Record, fingerprint
 from utils.scoring.submission import name_files, table, write_submission
-from utils.scoring.verdict import limits_from, verdicts_on_persons
+from utils.scoring.verdict import OPEN, Verdict, limits_from, verdicts_on_persons
 
 
 def test_the_record_survives_a_torn_line_and_a_changed_video(tmp_path):
@@ -193,3 +193,12 @@ def test_names_that_are_not_utf8_are_written_as_they_are(tmp_path):
     write_submission(tmp_path / "o.csv", [(name, Result(Path(name), 0.5, 0, "its name"))])
     assert (tmp_path / "o.csv").read_bytes() == b"filename,label\ncaf\xe9.mp4,0.500000\n"
     assert (tmp_path / "o.errors.csv").read_bytes() == b"filename,reason\ncaf\xe9.mp4,its name\n"
+
+
+def test_tables_of_an_earlier_run_do_not_stay_beside_a_submission_without_them(tmp_path):
+    output, result = tmp_path / "submission.csv", Result(Path("a.mp4"), 0.5, 1)
+    write_submission(output, [("a.mp4", result)], {"a.mp4": Verdict(OPEN)}, {"a.mp4": []})
+    tables = [tmp_path / "verdicts.csv", tmp_path / "persons.csv"]
+    assert all(path.exists() for path in tables)
+    write_submission(output, [("a.mp4", result)])
+    assert not any(path.exists() for path in tables) and output.exists()

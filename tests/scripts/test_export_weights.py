@@ -113,6 +113,11 @@ def test_other_forms_need_weights_that_name_their_network(tmp_path, capsys):
     main = load_script("tools/export_weights.py").main
     assert main([str(tmp_path / "w.safetensors"), str(tmp_path / "x.onnx")]) == 2
     assert "names no network" in capsys.readouterr().err and not (tmp_path / "x.onnx").exists()
+    assert main([str(tmp_path / "w.safetensors"), str(tmp_path / "again.safetensors")]) == 2
+    assert "checkpoint" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "w.safetensors"), str(tmp_path / "out.pth")])
+    assert not (tmp_path / "out.pth").exists()
     (tmp_path / "file").write_text("")
     assert main([str(tmp_path / "w.safetensors"), str(tmp_path / "file"), "--export", "hub"]) == 2
 

@@ -11,6 +11,7 @@ from safetensors.torch import save
 from scripts import ROOT, load_script
 
 from models import xception
+from utils.core.errors import WeightsError
 from utils.weights.averaging import averaged_files
 from utils.weights.checkpoint import read_state_dict, save_state_dict, save_weights
 from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
@@ -92,3 +93,14 @@ def test_errors_are_one_line(arguments, words, tmp_path, capsys):
     assert words in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out.safetensors").exists()
     assert all(path.read_bytes() == data for path, data in before.items())
+
+
+def test_a_licence_is_kept_and_another_one_refused(tmp_path):
+    one, none, other = (
+        small(tmp_path / f"{name}.safetensors", 1.0, 7, **stated)
+        for name, stated in (("one", {"licence": "MIT"}), ("none", {}), ("other", {"licence": "research"}))
+    )
+    for parts in ((one, none), (none, one)):
+        assert averaged_files([(path, 0.5) for path in parts])[1]["licence"] == "MIT"
+    with pytest.raises(WeightsError, match="other.safetensors: its licence"):
+        averaged_files([(one, 0.5), (other, 0.5)])

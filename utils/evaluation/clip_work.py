@@ -115,7 +115,10 @@ class BothRules(ClipWork):
 
 
 class Faces(ClipWork):
-    """Of each clip the aligned faces, uint8 RGB (320, 320, 3), that the config judges."""
+    """Of each clip the largest face, aligned, uint8 RGB (320, 320, 3), of each frame that the config judges.
+
+    With faces = "all", too: what a face set is made of are faces, not persons.
+    """
 
     def load(self, device: str) -> None:
         self.detector = detector_of(self.config, pick_device(device))

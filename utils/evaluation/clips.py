@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
@@ -112,6 +113,9 @@ def labelled_clips(folder: Path, labels: Sequence[Path] = ()) -> list[LabelledCl
         if not path.is_file():
             raise DataError(f"{where}: {path} is not there")
         clips.append(LabelledClip(path, label, name))
+    twice = [path for path, count in Counter(clip.path for clip in clips).items() if count > 1]
+    if twice:
+        raise DataError(f"{folder}: {twice[0].name} is labelled twice, with and without its suffix")
     return clips
 
 

@@ -38,7 +38,7 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict]:
     from utils.core.errors import ConfigError
     from utils.evaluation import dev_score
     from utils.evaluation.clip_work import failures_table
-    from utils.evaluation.dev_set import Sizes, Sources, dev_set
+    from utils.evaluation.dev_set import Sizes, Sources, dev_set, found_by
 
     chosen = [
         dev_score.read_candidate(text, arguments.combine, arguments.flip) for text in arguments.candidates
@@ -47,7 +47,7 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict]:
         raise ConfigError("--limits: name the one candidate whose files are to state them")
     sources = Sources(arguments.val, arguments.elsewhere, arguments.faces, arguments.clips)
     read = clips_reader(arguments)
-    parts = dev_set(sources, Sizes(), arguments.kept, read, read.failed)
+    parts = dev_set(sources, Sizes(), arguments.kept, read, read.failed, found_by(read.config))
     rows = dev_score.rows_in(arguments.output)
     for candidate in chosen:
         row = dev_score.row_of(candidate, parts, arguments.kept, arguments.device)

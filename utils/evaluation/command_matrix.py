@@ -49,10 +49,12 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict, list, list]:
 
     chosen = [read_candidate(text, arguments.combine, False) for text in arguments.candidates]
     chosen = chosen or shipped(load_config(BUNDLED, SubmissionConfig))
+    refuse_twice("candidate", [candidate.name for candidate in chosen])
     rows = stated(chosen)  # names a file that isn't there before the work
     shared, read = arguments.shared or shared_folder(), clips_reader(arguments)
     if arguments.sets:
         own = [Named.read(text) for text in arguments.sets]
+        refuse_twice("--set", [one.name for one in own])
         sets = named_sets(own, arguments.faces, arguments.limit, arguments.kept, read)
     elif shared is None:
         raise DataError("no folder of shared data; name sets of your own with --set")
@@ -66,3 +68,12 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict, list, list]:
     data = {"rows": rows, "sets": {one.name: one.what for one in sets}, "figures": figures}
     data["failed"] = read.failed
     return joined(tables), data, tables, plotted
+
+
+def refuse_twice(what: str, names: list[str]) -> None:
+    """ConfigError for a name that is there twice: it would stand for one of the two."""
+    from utils.core.errors import ConfigError
+
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"{what}: {twice[0]!r} is named twice; give each its own name")

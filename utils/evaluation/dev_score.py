@@ -7,6 +7,7 @@ left of the fakes once the bias has moved until the worst group of reals is at 8
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +17,9 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from utils.core.console import Progress
-from utils.core.device import AUTO, pick_device
+from utils.core.device import pick_device
 from utils.core.errors import ConfigError, DataError, WeightsError
+from utils.core.files import write_whole
 from utils.evaluation.dev_set import CLIPS, ELSEWHERE, PLAIN, SWAPS, SWAPS_ELSEWHERE, Part
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import NOT_FINITE, build_ensemble, mean_of, to_logits, to_probabilities
@@ -94,7 +96,9 @@ def logits_of(ensemble: Lazy, parts: Sequence[Part], kept: Path, batch_size: int
             known[key_of(part)] = np.concatenate(answers)
             if not np.isfinite(known[key_of(part)]).all():
                 raise WeightsError(f"{part.group} faces: {NOT_FINITE}")
-            np.savez(kept, **known)
+            data = io.BytesIO()
+            np.savez(data, **known)
+            write_whole(kept, data.getvalue())
     return {(part.group, part.is_fake): known[key_of(part)] for part in parts}
 
 
@@ -121,7 +125,7 @@ class Lazy:
             network = read_state_dict(self.path)[1].get("network")
             if network not in NETWORK_NAMES:
                 raise WeightsError(f"{self.path}: its metadata names no network (export_weights.py does)")
-            config = SubmissionConfig(precision=AUTO, ensemble=[(network, str(self.path), 1.0)])
+            config = SubmissionConfig(precision="fp32", ensemble=[(network, str(self.path), 1.0)])
             self._built = build_ensemble(config, pick_device(self.device))
         return to_logits(self._built.predict(faces))
 

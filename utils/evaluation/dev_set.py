@@ -22,6 +22,7 @@ from utils.core.files import write_whole
 from utils.evaluation.measures import LabelledFaces, labelled_faces, read_face
 from utils.evaluation.swaps import Donors
 from utils.faces.video import find_media
+from utils.scoring.config import SubmissionConfig
 
 VERSION = 1  # of what is kept: another one is made anew
 DAMAGE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -85,14 +86,36 @@ def drawn(faces: LabelledFaces, label: int, count: int, seed: int = 0) -> list[P
 
 def dev_set(
     sources: Sources, sizes: Sizes, folder: Path, read_clips: ReadClips,
-    failed: Mapping[str, str] | None = None,
+    failed: Mapping[str, str] | None = None, found_by: Sequence = (),
 ) -> list[Part]:  # fmt: skip
     """The parts, from `folder` where they lie already; DataError for lists, crops or clips of no use.
 
-    failed: as of `kept_parts`.
+    They are made anew where a list, a crop or a clip has changed. failed: as of `kept_parts`; found_by: how
+    `read_clips` finds faces, as of `found_by`.
     """
-    stated = json.dumps([VERSION, asdict(sizes), *map(str, asdict(sources).values())])
-    return kept_parts(folder, stated, lambda: made(sources, sizes, read_clips), failed)
+    lists = [
+        labelled_faces(path, sources.root, set_name, half="B")
+        for path, set_name in ((sources.val, sources.val_set), (sources.elsewhere, sources.elsewhere_set))
+    ]
+    files = [path for faces in lists for path in faces.paths] + find_media(sources.clips)[0]
+    labels = [faces.labels.tolist() for faces in lists]
+    named = [*map(str, asdict(sources).values())]
+    stated = json.dumps([VERSION, asdict(sizes), named, labels, states_of(files), [*found_by]])
+    return kept_parts(folder, stated, lambda: made(sources, sizes, lists, read_clips), failed)
+
+
+def states_of(files: Iterable[Path]) -> list[list]:
+    """Name with its folder, size and time of change of each file."""
+    stats = [(path, path.stat()) for path in files]
+    return [[f"{path.parent.name}/{path.name}", one.st_size, one.st_mtime_ns] for path, one in stats]
+
+
+def found_by(config: SubmissionConfig) -> list:
+    """What of a config decides which faces are found of a clip."""
+    return [
+        config.detector, config.detector_weights, config.score_threshold, config.detect_size, config.track,
+        config.turn, config.frames, config.frame_stride, config.face_limit,
+    ]  # fmt: skip
 
 
 def kept_parts(
@@ -127,15 +150,14 @@ def kept_parts(
     return parts
 
 
-def made(sources: Sources, sizes: Sizes, read_clips: ReadClips) -> Made:
-    """The parts as they are made."""
-    val = labelled_faces(sources.val, sources.root, sources.val_set, half="B")
+def made(sources: Sources, sizes: Sizes, lists: Sequence[LabelledFaces], read_clips: ReadClips) -> Made:
+    """The parts as they are made; lists: the faces of val and of the other place."""
+    val, other = lists
     chosen = {0: drawn(val, 0, sizes.val_reals), 1: drawn(val, 1, sizes.val_fakes)}
     for label, paths in chosen.items():
         for group, damage in {PLAIN: np.asarray, **DAMAGE}.items():
             yield group, bool(label), damaged(paths, group, damage)
     yield SWAPS, True, swaps(chosen[0], drawn(val, 0, len(val)), len(val))
-    other = labelled_faces(sources.elsewhere, sources.root, sources.elsewhere_set, half="B")
     reals = drawn(other, 0, sizes.elsewhere)
     yield ELSEWHERE, False, damaged(reals, ELSEWHERE, np.asarray)
     yield SWAPS_ELSEWHERE, True, swaps(reals, drawn(other, 0, len(other)), sizes.swaps_elsewhere)

@@ -1,6 +1,7 @@
 """The data sets of the matrix: what the folder of shared data holds, or what is named; made once and kept.
 
-Faces are found as `make_dataset.py` finds them, those of clips as the bundled config does when it scores.
+Faces are found as `make_dataset.py` finds them, those of clips as the bundled config does when it scores, but
+that of each frame the largest face alone counts, as the published rule has it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import hashlib
 import json
 import tarfile
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from utils.data.crops import Settings, plan_jobs, split_jobs
 from utils.data.extraction import Extractor
 from utils.evaluation.clip_work import ReadClips
 from utils.evaluation.clips import LabelledClip, labelled_clips
-from utils.evaluation.dev_set import Made, Part, damaged, kept_parts, swaps
+from utils.evaluation.dev_set import Made, Part, damaged, found_by, kept_parts, states_of, swaps
 from utils.evaluation.measures import labelled_faces
 from utils.faces.upright import detector_of
 from utils.faces.video import find_media
@@ -56,8 +57,8 @@ SHARED_SETS = {
     "swaps": ("val", "swaps", "the same reals, and face swaps made of them by image processing", False),
     "reals": ("reals", None, "UTKFace's faces that were not trained on, real ones only", False),
     "swaps of reals": ("reals", "swaps of reals", "the same, and face swaps made of them", False),
-    "clips of reals": ("clips of reals", None, "real clips of signing and talks", True),
-    "videos": ("videos", "videos", "clips of DFDC and FaceForensics++", True),
+    "clips of reals": ("clips of reals", None, "real clips of signing and talks, the largest face", True),
+    "videos": ("videos", "videos", "clips of DFDC and FaceForensics++, the largest face", True),
 }
 
 
@@ -67,8 +68,9 @@ def shared_sets(shared: Path, kept: Path, read: ReadClips) -> list[EvalSet]:
         if not (shared / name).exists():
             raise DataError(f"{shared}: no {name}; --shared names the folder, or --set sets of your own")
     clips = [*labelled_clips(shared / "videos"), *real_clips(shared / "reals" / "clips")]
-    files = [shared / "faces/val.tar", shared / "reals/reals.tar", *(clip.path for clip in clips)]
-    folder, stated = place_for(kept, files)
+    listed = ("faces/faces.csv", "faces/val.tar", "reals/reals.csv", "reals/reals.tar")
+    files = [*(shared / name for name in listed), *(clip.path for clip in clips)]
+    folder, stated = place_for(kept, files, [clip.label for clip in clips])
     made = kept_parts(folder, stated, partial(_shared_parts, shared, folder, read), read.failed)
     by_key = {(part.group, part.is_fake): part for part in made}
     sets = []
@@ -79,12 +81,10 @@ def shared_sets(shared: Path, kept: Path, read: ReadClips) -> list[EvalSet]:
     return sets
 
 
-def place_for(kept: Path, files: Iterable[Path]) -> tuple[Path, str]:
-    """A folder for what is made of files as they are now, and what that is."""
-    states = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+def place_for(kept: Path, files: Iterable[Path], labels: Sequence[int]) -> tuple[Path, str]:
+    """A folder for what is made of files as they are now, with these labels, and what that is."""
     config = load_config(BUNDLED, SubmissionConfig)
-    found_by = [config.detect_size, config.track, config.turn, config.frames, config.face_limit]
-    stated = json.dumps([VERSION, MOST_FACES, found_by, states])
+    stated = json.dumps([VERSION, MOST_FACES, found_by(config), states_of(files), [*labels]])
     return kept / hashlib.sha256(stated.encode()).hexdigest()[:12], stated
 
 
@@ -155,7 +155,10 @@ def extract(pictures: Path, folder: Path) -> dict[str, Path]:
 
 
 def clips_reader(arguments: Namespace) -> ReadClips:
-    """What gives the aligned faces of clips that the bundled config judges; arguments: as of `ReadClips`."""
+    """What gives the faces of clips: the largest of each frame that the bundled config judges.
+
+    arguments: as of `ReadClips`.
+    """
     return ReadClips(load_config(BUNDLED, SubmissionConfig), "cpu", arguments)
 
 
@@ -210,12 +213,13 @@ def named_sets(
             raise ConfigError(f"--set {one.name}: a list of faces needs --faces, the folder of its crops")
         if is_clips:
             clips = labelled_clips(one.path)
-            folder, stated = place_for(kept / one.name, [clip.path for clip in clips])
+            paths, labels = [clip.path for clip in clips], [clip.label for clip in clips]
+            folder, stated = place_for(kept / one.name, paths, labels)
             make = partial(_clip_parts, one.name, clips, read)
-            what = f"{len(clips)} clips of {one.path.name}"
+            what = f"{len(clips)} clips of {one.path.name}, the largest face"
         else:
             found = labelled_faces(one.path, crops, one.set_name, limit=limit)
-            folder, stated = place_for(kept / one.name, found.paths)
+            folder, stated = place_for(kept / one.name, found.paths, found.labels.tolist())
             make = partial(_list_parts, one.name, found)
             what = f"set {one.set_name} of {one.path.name}"
         parts = kept_parts(folder, stated, make, read.failed)

@@ -64,7 +64,7 @@ def pairs_of(clips: Sequence[LabelledClip]) -> list[Pair]:
     """Every two clips, in both orders, unless both are fake; a pair is fake if one of it is."""
     orders = [pair for pair in permutations(clips, 2) if not all(clip.label for clip in pair)]
     return [
-        Pair(left.path, max(left.label, right.label), f"{left.path.stem} + {right.path.stem}", "pair",
+        Pair(left.path, max(left.label, right.label), f"{left.name} + {right.name}", "pair",
              (left.path, right.path))
         for left, right in orders
     ]  # fmt: skip

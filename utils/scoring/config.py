@@ -30,8 +30,8 @@ class SubmissionConfig(FaceConfig):
     ensemble: (network, weights file, weight) each; the weights sum to 1. Only scoring needs it.
     calibration: a file that `evaluate.py scores --fit` wrote, which scales and moves the logit of each clip's
     score; None, as published: none.
-    time_budget_s: seconds for all files, from the start of their scoring; as they run short, fewer faces of
-    each clip are judged, down to 5. None, as published: all the time it takes.
+    time_budget_s: seconds for all files, the loading of the networks included; as they run short, fewer
+    faces of each clip are judged, down to 5. None, as published: all the time it takes.
     """
 
     frames: str = "stride"

@@ -30,6 +30,7 @@ from utils.core.names import name_in
 
 SAMPLE, VIDEOS = "sample_submission.csv", "test_videos"
 BUDGET = 0.95  # of the time until the deadline, which the last clips under way may pass
+INSTALL_SECONDS = 1800  # that pip may take
 PATIENCE = 120.0  # seconds that scoring may take to stop
 NOT_REACHED = "not reached: "  # how the reason of a file begins that scoring didn't come to
 
@@ -72,9 +73,14 @@ def install_wheels(attached: Attached) -> str:
     options = ["--no-index", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
     command = [sys.executable, "-m", "pip", "install", *options, *links]
     command += ["-r", str(attached.code / "requirements.txt")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    where = ", ".join(map(str, attached.wheels))
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"the wheels in {where} aren't installed after {INSTALL_SECONDS} s") from None
     if done.returncode:
-        raise UserError(f"the wheels in {', '.join(map(str, attached.wheels))} don't do: {done.stderr}")
+        said = done.stderr.strip().splitlines() or ["pip says nothing"]
+        raise UserError(f"the wheels in {where} don't do: {said[-1]}")
     return f"packages are as requirements.txt asks; wheels from {', '.join(map(str, attached.wheels))}"
 
 
@@ -169,7 +175,11 @@ def run_until(deadline: float, command: Sequence[str]) -> int:
             timer.cancel()
         if process.poll() is None:  # the notebook itself was stopped
             process.send_signal(signal.SIGINT)
-            process.wait(PATIENCE)
+            try:
+                process.communicate(timeout=PATIENCE)  # reads what is left: a full pipe would hold it up
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
 
 
 def read_names(sample: Path) -> list[str]:

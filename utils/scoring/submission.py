@@ -159,8 +159,8 @@ def write_submission(
     """Write (name, result) rows to `output` and its `.errors.csv`, each aside first, then moved into place.
 
     verdicts: of each name, for `verdicts.csv`; of_persons: of each name's persons, for `persons.csv`; None =
-    no such table. exact: names stay as they are in `output`, as a sample has them. Raises UserError where
-    the disk fails.
+    no such table, and one of an earlier run is removed. exact: names stay as they are in `output`, as a
+    sample has them. Raises UserError where the disk fails.
     """
     rows = list(rows)
     labels = [(name, f"{result.probability:.6f}") for name, result in rows]
@@ -172,11 +172,22 @@ def write_submission(
     if of_persons is not None:
         table = [line for row in rows for line in persons_of(*row, of_persons[row[0]])]
         tables.append((table_path(output, "persons"), PERSON_COLUMNS, table))
+    for kind, judgements in (("verdicts", verdicts), ("persons", of_persons)):
+        if judgements is None:
+            remove(table_path(output, kind))
     for path, columns, table in (*tables, (output, ("filename", "label"), labels)):
         try:
             write_whole(path, csv_lines([columns, *table], exact and path == output))
         except OSError as error:
             raise UserError(f"{path} can't be written ({error.strerror}); {GO_ON}") from None
+
+
+def remove(path: Path) -> None:
+    """Remove a table of an earlier run, if it is there. UserError where the disk fails."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} is of an earlier run and can't be removed ({error.strerror})") from None
 
 
 def judged(name: str, result: Result, verdict: Verdict) -> tuple:

@@ -22,19 +22,24 @@ def averaged_files(parts: Sequence[tuple[Path, float]]) -> tuple[dict[str, Tenso
     """The mean of weights files by their shares, float32, and its metadata.
 
     parts: (file, share), the shares sum to 1. Batch norm statistics are averaged too, counters the first
-    one's. Metadata: the first one's network, preprocessing and data, and the parts. WeightsError if a file is
-    unreadable or not finite, names no network, or is of another network or preprocessing.
+    one's. Metadata: the first one's network, preprocessing and data, the licence that parts state, and the
+    parts. WeightsError if a file is unreadable or not finite, names no network, is of another network or
+    preprocessing, or states another licence.
     """
     first = parts[0][0]
     wanted, metadata = read_state_dict(first)
     if "network" not in metadata:
         raise WeightsError(f"{first}: names no network; average what tools/export_weights.py writes")
     mean: dict[str, Tensor] = {}
+    licence: str | None = None
     for path, share in parts:
         state, stated = read_state_dict(path)
         for key in ("network", PREPROCESS_KEY):
             if stated.get(key) != metadata.get(key):
                 raise WeightsError(f"{path}: its {key} isn't that of {first}")
+        licence = licence or stated.get("licence")
+        if stated.get("licence", licence) != licence:
+            raise WeightsError(f"{path}: its licence isn't that of the others: {licence!r}")
         if entries_of(state) != entries_of(wanted):
             raise WeightsError(f"{path}: its entries aren't those of {first}: another network")
         for name, value in state.items():
@@ -46,5 +51,7 @@ def averaged_files(parts: Sequence[tuple[Path, float]]) -> tuple[dict[str, Tenso
                 mean.setdefault(name, value)
     # Epoch, validation, calibration: true of the parts alone.
     metadata = {key: metadata[key] for key in ("network", PREPROCESS_KEY, "data") if key in metadata}
+    if licence is not None:
+        metadata["licence"] = licence
     metadata["mean of"] = ", ".join(f"{share:g} {path.name}" for path, share in parts)
     return mean, metadata
