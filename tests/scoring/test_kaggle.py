@@ -4,6 +4,8 @@ Scoring's process is played by a small script in the place of best-submission.py
 the real one.
 """
 
+import os
+import sys
 import time
 
 import pytest
@@ -148,3 +150,21 @@ def test_wheels_that_do_not_fit_end_it_with_pips_reason(attached):
     with_wheels = Attached(attached.root, attached.code, attached.videos, attached.sample, (attached.root,))
     with pytest.raises(UserError, match="no-such-package-anywhere"):
         kaggle.install_wheels(with_wheels)
+
+
+def test_a_stopped_notebook_leaves_no_process_behind(tmp_path, monkeypatch):
+    """Scoring hears nothing of Ctrl-C here, and says more than a pipe holds."""
+    script = "import os, signal; signal.signal(2, lambda *_: None); print(os.getpid(), flush=True)\n"
+    script += "while True: print('x' * 1000, flush=True)"
+    pids = []
+
+    def stopped(line, **_):
+        pids.append(int(line))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kaggle, "PATIENCE", 1.0)
+    monkeypatch.setattr(kaggle, "print", stopped, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        kaggle.run_until(time.monotonic() + 60, [sys.executable, "-c", script])
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)

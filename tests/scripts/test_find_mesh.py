@@ -1,5 +1,6 @@
 """tools/find_mesh.py: points of real crops; what is missing is said in one line."""
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -8,7 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from scripts import load_script
 
+from utils.core.errors import DataError
 from utils.data.meshes import read_meshes
 from utils.faces.mesh import part_of
 
@@ -68,3 +71,11 @@ def test_without_crops_or_packages_the_error_is_one_line(tmp_path):
     assert done.returncode == 1 and "requirements-mesh.txt" in done.stderr
     assert done.stderr.startswith("error:") and len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "mesh.npz").exists()
+
+
+def test_a_process_that_ends_early_ends_the_work(monkeypatch):
+    tool = load_script("tools/find_mesh.py")
+    monkeypatch.setitem(sys.modules, tool.__name__, tool)  # by which processes find its functions
+    monkeypatch.setattr(tool, "load_model", lambda: os._exit(9))  # as where memory runs out
+    with pytest.raises(DataError, match="--workers"):
+        list(tool.looked_at([Path("a.png")] * 40, 2))
