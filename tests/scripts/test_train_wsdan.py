@@ -268,7 +268,7 @@ def test_wrong_checkpoints_are_refused_in_a_line(data, tmp_path, tiny, monkeypat
     capsys.readouterr()
     for path, said in ((cut, "damaged"), (other, "another network"), (classes, "fc.weight has another shape"),
                        (bare, "feature_center"), (tmp_path / "no.pth", "ckpt: no such file")):  # fmt: skip
-        arguments = keys(data, tmp_path / "run", ckpt=str(path), epochs=2, pretrained=None)
+        arguments = keys(data, tmp_path / "next", ckpt=str(path), epochs=2, pretrained=None)
         arguments = [f"{key}={value}" for key, value in arguments.items()]
         assert run_script(script, WSDANConfig, PUBLISHED, *arguments) == 2
         error = capsys.readouterr().err
