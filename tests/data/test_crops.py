@@ -94,6 +94,28 @@ def test_a_finished_folder_holds_no_crop_that_its_table_lacks(tmp_path):
         crops.is_complete(job, Settings(every=10, turn=True))
 
 
+def test_crops_are_on_the_disk_before_the_table_that_names_them(tmp_path, monkeypatch):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    job, synced, unsynced = Job(tmp_path / "a.mp4", tmp_path / "a"), [], []
+    fsync, replace = os.fsync, os.replace
+
+    def note(descriptor):
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def check(aside, path):
+        replace(aside, path)
+        if Path(path).name == "faces.csv":
+            unsynced.extend(file for file in job.folder.iterdir() if file.stat().st_ino not in synced)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(os, "replace", check)
+    crops.begin_folder(job, Settings())
+    crops.write_crop_file(job.folder, 9, np.zeros(5, np.uint8))
+    crops.finish_folder(job, [(9, Face(0.9, np.zeros(4), TEMPLATE))])
+    assert len(synced) == 3 and not unsynced
+
+
 def test_a_stride_is_of_animations_too(tmp_path):
     pictures = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in range(0, 200, 50)]
     pictures[0].save(tmp_path / "moving.gif", save_all=True, append_images=pictures[1:])

@@ -80,16 +80,33 @@ def leave(status: int) -> NoReturn:
         os._exit(status)
 
 
-def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str) -> None:
+def write_whole(path: str | Path, data: bytes | bytearray | memoryview | str, synced: bool = True) -> None:
     """Write aside, then move into place; text as UTF-8, undecodable file names in it as the bytes they are.
 
     The aside file has a short hidden name of its own, so that neither long names nor two runs at once get in
-    the way; whatever goes wrong, it is removed. Raises OSError, whose `filename` is `path`.
+    the way; whatever goes wrong, it is removed. synced: it is on the disk before it has its name, so that it
+    is whole after a power cut, too; else `sync` does that for it. Raises OSError, whose `filename` is `path`.
     """
     if isinstance(data, str):
         data = data.encode("utf-8", "surrogateescape")
     with _moved_into(path) as aside, open(aside, "wb") as file:
         file.write(data)
+        if synced:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def sync(path: str | Path) -> None:
+    """Have the content of a file on the disk before this returns. Raises OSError, whose `filename` is it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
 
 
 def remove_leftovers(folder: str | Path) -> None:

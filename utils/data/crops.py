@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.core.errors import DataError, MediaError
-from utils.core.files import csv_lines, remove_leftovers, write_whole
+from utils.core.files import csv_lines, remove_leftovers, sync, write_whole
 from utils.data.failures import NAME as FAILURES_FILE
 from utils.faces.align import TEMPLATE, similarity
 from utils.faces.detector import LANDMARK_NAMES, Face
@@ -193,8 +193,11 @@ def begin_folder(job: Job, settings: Settings) -> None:
 
 
 def write_crop_file(folder: Path, frame: int, png: np.ndarray) -> None:
-    """Write one crop, (n,) uint8 bytes of a PNG; whole whenever it is there. Raises OSError."""
-    write_whole(os.path.join(folder, crop_name(frame)), png.data)
+    """Write one crop, (n,) uint8 bytes of a PNG; whole whenever it is there. Raises OSError.
+
+    After a power cut it may be empty, unless `finish_folder` had come to it.
+    """
+    write_whole(os.path.join(folder, crop_name(frame)), png.data, synced=False)
 
 
 def finish_folder(job: Job, rows: Iterable[tuple[int, Face]]) -> None:
@@ -207,6 +210,8 @@ def finish_folder(job: Job, rows: Iterable[tuple[int, Face]]) -> None:
     for name in os.listdir(job.folder):
         if CROP_NAME.fullmatch(name) and name not in wanted:
             (job.folder / name).unlink()
+    for name in wanted:
+        sync(job.folder / name)
     write_faces_csv(job.folder / FACES_FILE, rows)
 
 
