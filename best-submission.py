@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from utils.core.console import LESS_AT_ONCE, FilesBar, parse_mixed, run, stopped_status
 from utils.core.names import shown, some_of
-from utils.core.shortage import memory_errors, shortage_line
+from utils.core.shortage import memory_errors, room_for_torch, shortage_line
 from utils.core.workers import add_options, place_for
 
 if TYPE_CHECKING:  # what is heavy is imported after the arguments are read, so that --help is quick
@@ -76,6 +76,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def submit(args: argparse.Namespace) -> int:
     """Read what was asked for, score it, write it; returns the exit code."""
+    room_for_torch()
+
     from utils.core.config import describe, load_config
     from utils.core.lock import sole_run
     from utils.report.outputs import Asked

@@ -27,6 +27,7 @@ from importlib import import_module
 
 # modules command_<name>.py
 COMMANDS = ("scores", "faces", "clips", "matrix", "dev", "faces-csv", "people", "verdicts")
+WITHOUT_NETWORKS = ("scores", "faces-csv")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,9 +45,12 @@ def main(argv: list[str] | None = None) -> int:
 
     from utils.core.console import SMALLER_BATCH, run
     from utils.core.files import check_report, give_report
+    from utils.core.shortage import room_for_torch
 
     def report() -> int:
         check_report(arguments.output)
+        if argv[0] not in WITHOUT_NETWORKS:
+            room_for_torch()
         line = ["python", "evaluate.py", *argv]
         text, data, *shown = command.work(arguments)
         page = page_of(argv[0], line, *shown) if arguments.output else ""

@@ -23,6 +23,7 @@ from utils.core.console import FilesBar, parse_mixed, rate_text, run
 from utils.core.errors import ConfigError, UserError
 from utils.core.files import try_folder
 from utils.core.names import shown, some_of
+from utils.core.shortage import room_for_torch
 from utils.core.workers import add_options, place_for, positive
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ def extract_files(args: argparse.Namespace, config: SubmissionConfig, files: lis
         print(f"nothing to do: {complete} complete, {len(refused)} refused")
         return 0 if complete else 1
 
+    room_for_torch()
     from utils.data.work import Extraction  # takes seconds, which a run with nothing to do needn't wait for
 
     work = Extraction(config, settings, args.device, args.writers)

@@ -5,6 +5,7 @@ import errno
 import resource
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import av
 import cv2
@@ -14,7 +15,7 @@ from safetensors import SafetensorError
 from utils.core.config import ROOT
 from utils.core.console import run
 from utils.core.errors import MediaError, WeightsError
-from utils.core.shortage import is_short, memory_is_short
+from utils.core.shortage import is_short, memory_is_short, room_for_torch
 from utils.faces.video import FrameReader
 from utils.weights.checkpoint import read_state_dict
 
@@ -119,3 +120,23 @@ def test_with_however_few_handles_the_answer_is_a_line_or_a_score(clip, tmp_path
         assert not output.exists()
     else:
         assert "0 of them not judged" in done.stdout
+
+
+def test_an_unlimited_process_needs_no_trial(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a trial without need"))
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY,) * 2)
+    room_for_torch()
+
+
+@pytest.mark.parametrize(
+    "status, error, short",
+    [(0, "", False), (-6, "std::bad_alloc", True), (1, "ModuleNotFoundError: torch", False)],
+)
+def test_the_trial_tells_lack_of_memory_from_lack_of_torch(monkeypatch, status, error, short):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (1 << 30,) * 2)
+    done = subprocess.CompletedProcess([], status, "", error)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(MemoryError) if short else nullcontext():
+        room_for_torch()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import mmap
 import resource
+import subprocess
 import sys
 
 OUT_OF_MEMORY = (
@@ -18,6 +19,9 @@ OUT_OF_MEMORY = (
 OUT_OF_FILES = ("Too many open files", "received 0 items of ancdata")
 MEMORY_CODES, FILES_CODES = {errno.ENOMEM}, {errno.EMFILE, errno.ENFILE}
 LITTLE = 256 << 20  # bytes; less than any network or frame here needs
+# What a command imports that takes most addresses, then a little more than that.
+TRIAL = f"import numpy, torch, cv2, av, mmap; mmap.mmap(-1, {LITTLE})"
+TRIAL_SECONDS = 300
 MORE_FILES = "too many open files; allow more, as with `ulimit -n 4096`, then give the same command again"
 
 
@@ -53,6 +57,19 @@ def memory_is_short() -> bool:
     except (OSError, MemoryError):
         return True
     return False
+
+
+def room_for_torch() -> None:
+    """Where addresses are limited (`ulimit -v`), find out whether torch can be loaded. Raises MemoryError.
+
+    In a process of its own: in a little too few of them libraries end theirs by themselves, in many ways.
+    """
+    if "torch" in sys.modules or resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+        return
+    command = [sys.executable, "-P", "-c", TRIAL]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TRIAL_SECONDS)
+    if done.returncode and "ModuleNotFoundError" not in done.stderr:
+        raise MemoryError
 
 
 def reserve_memory() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from utils.core.config import list_keys, load_config
 from utils.core.console import SMALLER_BATCH, explain_shortage, fail
 from utils.core.errors import ConfigError
+from utils.core.shortage import room_for_torch
 from utils.training.config import TrainingConfig
 
 
@@ -49,6 +50,8 @@ def read_command(
     if picture is not None and picture.suffix.lower() != ".png":
         parser.error(f"--show-batch {picture}: must end in .png")
     try:
-        return Command(load_config(arguments.config, schema, arguments.overrides), picture)
+        command = Command(load_config(arguments.config, schema, arguments.overrides), picture)
     except ConfigError as error:
         sys.exit(fail(str(error), 2))
+    room_for_torch()
+    return command
