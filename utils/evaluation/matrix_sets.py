@@ -139,6 +139,7 @@ def extract(pictures: Path, folder: Path) -> dict[str, Path]:
         1, config.detector, config.detector_weights, config.detect_size, config.track, config.score_threshold,
         config.detector_precision,
     )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
     jobs = plan_jobs(pictures, find_media(pictures)[0], folder)
     todo = split_jobs(jobs, settings)[0]
     with Progress("faces", len(todo)) as progress:
