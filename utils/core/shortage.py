@@ -59,12 +59,17 @@ def memory_is_short() -> bool:
     return False
 
 
+def addresses_are_limited() -> bool:
+    """Whether `ulimit -v` is set."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
 def room_for_torch() -> None:
     """Where addresses are limited (`ulimit -v`), find out whether torch can be loaded. Raises MemoryError.
 
     In a process of its own: in a little too few of them libraries end theirs by themselves, in many ways.
     """
-    if "torch" in sys.modules or resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+    if "torch" in sys.modules or not addresses_are_limited():
         return
     command = [sys.executable, "-P", "-c", TRIAL]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TRIAL_SECONDS)
@@ -73,7 +78,8 @@ def room_for_torch() -> None:
 
 
 def reserve_memory() -> None:
-    """Have numpy's OpenBLAS take its buffers now; later, without memory, it would end the process.
+    """Have numpy's and scipy's OpenBLAS take their buffers now: later, without memory, one would end the
+    process and the other try for ever.
 
     Raises MemoryError where memory is short.
     """
@@ -82,6 +88,9 @@ def reserve_memory() -> None:
     if memory_is_short():
         raise MemoryError
     np.ones((256, 256)) @ np.ones((256, 256))
+    if addresses_are_limited():  # else they are loaded when first used, which not every run does
+        import scipy.optimize  # noqa: F401
+        import skimage.transform  # noqa: F401
 
 
 def shortage_line(error: BaseException, memory_advice: str) -> str | None:
@@ -90,8 +99,7 @@ def shortage_line(error: BaseException, memory_advice: str) -> str | None:
         return MORE_FILES
     if not is_out_of_memory(error):
         return None
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit == resource.RLIM_INFINITY:
+    if not addresses_are_limited():
         return f"memory ran out; {memory_advice}"
-    allowed = f"`ulimit -v` allows {limit / 2**30:.1f} GiB of addresses"
+    allowed = f"`ulimit -v` allows {resource.getrlimit(resource.RLIMIT_AS)[0] / 2**30:.1f} GiB of addresses"
     return f"memory ran out: {allowed}; allow more, or {memory_advice}"
