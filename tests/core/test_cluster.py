@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import pytest
 from crew_work import Squares
@@ -17,9 +18,10 @@ ITEMS = [("slow", number) for number in range(12)] + [("crash", 0)]
 
 
 @pytest.fixture
-def work(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "helpers"))  # for the workers
-    return Squares(tmp_path)
+def work(tmp_path):
+    """In an environment that is put back: Dask leaves OMP_NUM_THREADS=1 in it, which moves last digits."""
+    with mock.patch.dict(os.environ, {"PYTHONPATH": str(ROOT / "tests" / "helpers")}):  # for the workers
+        yield Squares(tmp_path)
 
 
 @pytest.fixture
