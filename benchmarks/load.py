@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.timing import parser_of  # noqa: E402
 from utils.core.console import run  # noqa: E402
 from utils.core.files import check_report, give_report  # noqa: E402
 from utils.evaluation.report_tables import Table  # noqa: E402
@@ -42,10 +43,7 @@ class Task:
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    description, _, epilog = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("--large", type=int, default=12, metavar="N", help="clips of 1080p (default %(default)s)")
     add("--minutes", type=int, default=60, metavar="M", help="of the long clip (default %(default)s)")
