@@ -74,8 +74,9 @@ demo: $(STAMP)
 	$(PY) best-submission.py demo/clips --output demo/submission.csv --report
 	@$(PY) evaluate.py scores demo/labels.csv demo/submission.csv | sed '/^$$/,$$d'
 
+# A file's tests share what they make, so a file stays in one process.
 test: $(STAMP)
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n 2 --dist loadfile
 
 test-slow: $(STAMP)
 	$(PY) -m pytest -q -m slow

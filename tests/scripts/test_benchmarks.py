@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from crew_work import Squares
 from scripts import load_script
 
-from benchmarks import agreement, gpu_parts, inputs, report, speed, timing
+from benchmarks import agreement, gpu_parts, inputs, report, speed, timing, workers
 from benchmarks import reference as procedure
 from benchmarks.inputs import EXACT, FAST, StandIn, build_ours, bundled, randomised
 from benchmarks.load import repeat
@@ -283,3 +284,29 @@ def test_a_clip_made_long_shows_its_frames_over_and_over(clip, tmp_path):
     for (_, frame), expected in zip(reader, once * 3, strict=True):
         assert np.array_equal(frame, expected)
     assert reader.warning is None
+
+
+def test_here_and_a_worker_do_the_same_rounds(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "helpers"))  # for the worker
+    done = []
+
+    def once(place):
+        done.append((type(place).__name__, sorted(place.run([("ok", 3), ("ok", 4)]))))
+
+    row = workers.compared("score", Squares(tmp_path), once, rounds=2)
+    squares = done[0][1]
+    assert len(squares) == 2 and done == 3 * [("Here", squares), ("Crew", squares)]
+    assert row["load_seconds"]["worker"] > 0
+    assert {name: len(times) for name, times in row["all"].items()} == {"here": 2, "worker": 2}
+    row["seconds"] = {"here": 10.0, "worker": 10.4}
+    cells = workers.table([row], workers.parse_arguments([]), 0.0).rows[0]
+    assert cells[:4] == ["score", "10.0", "10.4", "+4.0%"]
+
+
+@pytest.mark.slow
+def test_what_a_worker_costs_is_measured(tmp_path):
+    name = tmp_path / "workers"
+    assert workers.main(["--clips", "1", "--rounds", "1", "--output", str(name)]) == 0
+    rows = json.loads(name.with_suffix(".json").read_text())["rows"]
+    assert [row["work"] for row in rows] == ["score", "extract"]
+    assert all(min(row["seconds"].values()) > 0.1 for row in rows)
