@@ -11,7 +11,14 @@ import torch
 
 from utils.augment.recipes import augmentation
 from utils.data.batches import collate, make_loader
-from utils.data.datasets import FaceDataset, ScheduledFaces, crop_drawn, read_crop, sample_counts
+from utils.data.datasets import (
+    FaceDataset,
+    ScheduledFaces,
+    crop_drawn,
+    crops_spread,
+    read_crop,
+    sample_counts,
+)
 from utils.data.lists import Videos, find_videos
 from utils.data.sampling import EpochBatches, Kind, SampleKey
 from utils.weights.preprocess import Preprocess
@@ -54,8 +61,8 @@ def value(sample) -> int:
     return int(sample.images[0, 0, 0, 2])  # blue is the first channel of the file and the last of the sample
 
 
-def test_validation_frames_are_spread_over_the_video_and_the_nearest_crop_stands_in(videos):
-    """Frames 6 * s // 3 = 0, 2, 4; with four samples 0, 1, 3, 4, of which 1 and 3 were not cropped."""
+def test_validation_frames_are_spread_over_the_video(videos):
+    """Frames 6 * s // 3 = 0, 2, 4; four samples of three crops."""
     three, four = validation(videos, 3), validation(videos, 4)
     first, second = ([value(three[SampleKey(epoch, s)]) for s in range(3, 6)] for epoch in (0, 1))
     assert first == second
@@ -73,10 +80,34 @@ def test_crops_of_every_tenth_frame_are_all_within_reach(tmp_path):
     table = pd.DataFrame([("v", 0, len(numbers), "train")], columns=columns)
     strided = find_videos(table, tmp_path, ("train",))[0]
     blue = {read_crop(tmp_path / "v" / f"{n:03d}.png")[0][0, 0, 2] for n in numbers}
-    # frames 60 * s // 6 = 0, 10, ... 50, and of them the nearest crops
-    assert [value(validation(strided, 6)[SampleKey(0, s)]) for s in range(6)] == [9, 9, 19, 29, 39, 49]
+    assert [value(validation(strided, 6)[SampleKey(0, s)]) for s in range(6)] == list(numbers)
     drawn = FaceDataset(strided, np.array([6]), PREPROCESS, 0, lambda image, *_: image.copy())
     assert {value(drawn[SampleKey(epoch, s)]) for epoch in range(8) for s in range(6)} == blue
+
+
+@pytest.mark.parametrize("count", [1, 15, 75, 300])
+def test_validation_takes_the_published_frames_where_they_have_crops(count):
+    published = [300 * s // count for s in range(count)]
+    assert crops_spread(np.arange(300), 300, count).tolist() == published
+
+
+def test_validation_takes_the_nearest_crop_where_few_are_missing():
+    crops = np.delete(np.arange(300), [0, 140, 141, 280])
+    expected = [1, *range(20, 140, 20), 139, *range(160, 280, 20), 279]
+    assert crops_spread(crops, 300, 15).tolist() == expected
+
+
+@pytest.mark.parametrize("count", [3, 5, 15, 100])
+@pytest.mark.parametrize(
+    "crops", [range(200, 300), range(100), range(209, 300), [*range(40), *range(260, 300)]]
+)
+def test_validation_is_spread_over_crops_that_lie_anywhere(crops, count):
+    """No crop comes twice, if there are enough of them, and of two halves none has more samples."""
+    crops = np.array(crops)
+    taken = crops_spread(crops, 300, count)
+    times = np.unique(taken, return_counts=True)[1]
+    assert np.isin(taken, crops).all() and times.max() == -(-count // len(crops))
+    assert abs(int((taken < crops[len(crops) // 2]).sum()) - count / 2) <= 1
 
 
 def test_validation_hands_over_the_crop_itself(videos):

@@ -1,6 +1,9 @@
 """The WS-DAN trainer's frames: the published schedule, short videos, and the samples of an epoch."""
 
+from collections import Counter
+
 import numpy as np
+import pytest
 
 from utils.augment.recipes import augmentation
 from utils.data.datasets import ScheduledFaces, nearest_places
@@ -52,6 +55,21 @@ def test_short_videos_give_the_nearest_crop_and_each_once_an_epoch():
         phase = (epoch + 2) % 12
         assert of_video[2] == sorted({min(12 * s + phase, 99) for s in range(20)})
         assert len(of_video[3]) == len(set(of_video[3])) >= 19  # frames 0 and 12 are both nearest to 9
+
+
+@pytest.mark.parametrize("crops", [range(200, 300), range(12, 300), range(12, 40)])
+def test_crops_that_begin_late_are_all_drawn_alike(crops):
+    """As many as the schedule has frames for, each once in twelve epochs; in validation they are spread."""
+    crops = list(crops)[:240]
+    training_set = ScheduledFaces(listed([crops]), PREPROCESS, 0, augmentation("alike"))
+    drawn = Counter(
+        frame for epoch in range(12) for frame in frames_of(training_set, epoch, training_set.distinct(epoch))
+    )
+    assert all(drawn[frame] == 1 for frame in crops[:-12])
+    assert set(drawn) == set(crops)
+    validation_set = ScheduledFaces(listed([crops]), PREPROCESS, 0)
+    seen = frames_of(validation_set, 0, validation_set.distinct(0))
+    assert seen[:-1] == crops[1::12][: len(seen) - 1]
 
 
 def test_nearest_places_of_two_at_a_distance_is_the_lower():

@@ -41,8 +41,8 @@ class FaceDataset(Dataset):
     """Samples of videos; `dataset[SampleKey(epoch, index)]` is a `Sample` of one face.
 
     With an augmentation (training): a random frame, uint8 RGB (1, size, size, 3), which is yet to be
-    `Preprocess.normalised`. Without one (validation): sample s of a video's `count` is frame n * s // count,
-    and the aligned crop itself, uint8 RGB (1, 320, 320, 3), for `Preprocess.batch`, as scoring does it.
+    `Preprocess.normalised`. Without one (validation): the crops that `crops_spread` tells, each the aligned
+    crop itself, uint8 RGB (1, 320, 320, 3), for `Preprocess.batch`, as scoring does it.
 
     counts: samples of each video (V,); is_balanced: an epoch has as many samples of both classes, drawn
     anew; blended_share: of an epoch's fake samples, replaced by self-blended real ones.
@@ -121,14 +121,14 @@ class FaceDataset(Dataset):
         return np.random.default_rng((self.seed, key.epoch, key.index + key.kind * len(self)))
 
     def _frame(self, key: SampleKey, rng: np.random.Generator) -> int:
-        """The frame that is asked for; in validation it may have no crop."""
+        """The frame that is asked for."""
         video = self.video_of[key.index]
         frames = self.videos.frames[video]
         # Crops may be of every tenth frame, or begin late: the list counts them, their numbers go further.
         n_frame = max(self.videos.n_frames[video], frames[-1] + 1)
         if self.augmentation is not None:
             return crop_drawn(frames, n_frame, rng.integers(max(n_frame, 1)))
-        return n_frame * self.within[key.index] // self.counts[video]
+        return int(crops_spread(frames, n_frame, self.counts[video])[self.within[key.index]])
 
     def _read(
         self, video: int, frame: int, rng: np.random.Generator
@@ -158,7 +158,9 @@ class FaceDataset(Dataset):
 class ScheduledFaces(FaceDataset):
     """The WS-DAN trainer's samples: 20 of each video, 12 frames apart, one frame on with each epoch.
 
-    Sample s of a video is frame 12 * s + e % 12, where e is the epoch + 2 in training and 1 in validation.
+    Sample s of a video is frame 12 * s + e % 12, where e is the epoch + 2 in training and 1 in validation, or
+    the crop nearest to it. Of a video whose crops begin at frame 12 or later, frames count from its first
+    crop. Crops from the 240th frame on hardly ever come.
     """
 
     SAMPLES, STRIDE = 20, 12
@@ -181,10 +183,9 @@ class ScheduledFaces(FaceDataset):
 
         A video without all the frames that are asked for has fewer samples: the nearest crops stand in.
         """
-        wanted = self.STRIDE * np.arange(self.SAMPLES) + self._phase(epoch)
         indices = []
         for video in range(len(self.videos)) if picks is None else picks:
-            nearest = nearest_places(self.videos.frames[video], wanted)
+            nearest = nearest_places(self.videos.frames[video], self._scheduled(video, epoch))
             indices.append(video * self.SAMPLES + np.unique(nearest, return_index=True)[1])
         return np.concatenate(indices)
 
@@ -193,12 +194,29 @@ class ScheduledFaces(FaceDataset):
         drawn = rng.choice(fakes, min(len(reals), len(fakes)), replace=False)
         return self.distinct(epoch, np.concatenate([reals, np.sort(drawn)]))
 
-    def _phase(self, epoch: int) -> int:
+    def _scheduled(self, video: int, epoch: int) -> np.ndarray:
+        """The frames that a video's samples ask for in an epoch: (20,); they may have no crop."""
         e = self.VALID_PHASE if self.augmentation is None else epoch + self.TRAIN_START
-        return e % self.STRIDE
+        first = self.videos.frames[video][0]
+        # Else all frames before the first crop would ask for that one, and most others never come.
+        start = first if first >= self.STRIDE else 0
+        return start + self.STRIDE * np.arange(self.SAMPLES) + e % self.STRIDE
 
     def _frame(self, key: SampleKey, rng: np.random.Generator) -> int:
-        return self.STRIDE * self.within[key.index] + self._phase(key.epoch)
+        return int(self._scheduled(self.video_of[key.index], key.epoch)[self.within[key.index]])
+
+
+def crops_spread(frames: np.ndarray, n_frame: int, count: int) -> np.ndarray:
+    """The crops that `count` samples of a video are: numbers (count,) out of its `frames` (C,), sorted.
+
+    Those nearest to the frames n_frame * s // count, which is the published rule where each of these has a
+    crop. Where one would come twice, the crops there are share the samples evenly.
+    """
+    samples = np.arange(count)
+    places = nearest_places(frames, n_frame * samples // count)
+    if (np.diff(places) == 0).any():
+        places = len(frames) * samples // count
+    return frames[places]
 
 
 def crop_drawn(frames: np.ndarray, n_frame: int, frame: int) -> int:
