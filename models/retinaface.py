@@ -194,6 +194,7 @@ class RetinaFace(nn.Module):
         super().__init__()
         if backbone not in BACKBONES:
             raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, not {backbone!r}")
+        self.backbone = backbone
         channels = 256 if backbone == "resnet50" else 64
         slope = 0.1 if channels <= 64 else 0.0
         self.body = ResNetBody() if backbone == "resnet50" else MobileNetBody()

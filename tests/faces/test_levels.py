@@ -1,11 +1,13 @@
 """Without the level of small faces where there is a large one: the same faces, for less work."""
 
+import tarfile
 from contextlib import contextmanager
 
 import cv2
 import numpy as np
 import pytest
 
+from models.retinaface import RetinaFace
 from utils.faces import upright
 from utils.faces.config import FaceConfig
 from utils.faces.detector import FaceDetector, build_detector
@@ -109,20 +111,52 @@ def test_a_small_face_beside_a_large_one_is_not_lost(detector, pictures):
         assert np.abs(face.landmarks - other.landmarks).max() < 2
 
 
-@pytest.mark.parametrize("network, is_known", [("mobilenet0.25", True), ("resnet50", False)])
-def test_whole_frames_do_without_only_for_the_network_of_which_it_is_known(network, is_known, monkeypatch):
+@pytest.mark.parametrize("network, needs", [("mobilenet0.25", 0), ("resnet50", 1)])
+def test_only_the_network_of_which_it_is_known_does_without(network, needs):
+    """At a threshold of 0 every anchor is a candidate, those of hundreds of pixels, too."""
+    net = RetinaFace(network)
+    detector = FaceDetector(net, score_threshold=0.0, largest_alone=True)
+    with counting(net) as calls:
+        [face] = detector.detect([np.full((96, 96, 3), 90, np.uint8)])
+    assert sum(calls) == needs and face.people is None
+
+
+def test_extraction_asks_for_the_largest_face_alone(monkeypatch):
     built = []
     monkeypatch.setattr(upright, "build_detector", lambda *settings: built.append(settings[-1]))
-    config = FaceConfig(detector=network, detector_weights="weights.pth")
-    detector_of(config, largest_alone=True)
-    detector_of(config)
-    assert built == [is_known, False]
+    detector_of(FaceConfig(), largest_alone=True)
+    detector_of(FaceConfig())
+    assert built == [True, False]
 
 
 @pytest.mark.slow
-def test_shared_clips_and_stills_give_the_same_faces(shared, detector, alone):
+def test_shared_clips_give_the_same_faces(shared, detector, alone):
     for path in sorted((shared / "videos").glob("*.mp4")):
         frames = [frame for _, frame in FrameReader(path, 15)]
         for scale in (1, 0.5, 0.25):
             seen = [cv2.resize(frame, None, fx=scale, fy=scale) for frame in frames]
             check_same(alone.detect(seen), detector.detect(seen))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("archive", ["faces/val.tar", "reals/reals.tar"])
+def test_shared_stills_give_the_same_faces(shared, detector, alone, archive):
+    """A hundred pictures in three sizes, so that faces are as large as LARGE and somewhat larger, too."""
+    left_out = 0
+    for picture in stills(shared / archive, 100):
+        for scale in (1, 0.6, 0.4):
+            seen = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            with counting(detector.net) as calls:
+                found = alone.detect([seen])
+            left_out += not calls
+            check_same(found, detector.detect([seen]))
+    assert left_out > 100
+
+
+def stills(archive, count):
+    """The first pictures of a tar file by their names, BGR."""
+    if not archive.is_file():
+        pytest.skip(f"{archive} is absent")
+    with tarfile.open(archive) as file:
+        for name in sorted(name for name in file.getnames() if name.endswith(".jpg"))[:count]:
+            yield cv2.imdecode(np.frombuffer(file.extractfile(name).read(), np.uint8), cv2.IMREAD_COLOR)

@@ -71,8 +71,8 @@ class FaceDetector:
     in pixels that the network sees, larger frames are scaled down to it (None: the frame as it is). Faces are
     in pixels of the frame. batch: frames of a forward pass on a GPU, filled up to so many, since a GPU plans
     anew for each shape; a lone frame goes alone. Where memory runs out it is halved. largest_alone: `people`
-    isn't told, and a CPU looks for small faces only where it finds no large one (`utils.faces.levels`).
-    ConfigError for a setting out of range.
+    isn't told, and on a CPU MobileNet looks for small faces only where it finds no large one
+    (`utils.faces.levels`). ConfigError for a setting out of range.
     """
 
     def __init__(

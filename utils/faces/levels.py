@@ -2,9 +2,10 @@
 
     loc, conf, landms, priors = predictions(net, images, priors, threshold)     # of net(images), or less
 
-RetinaFace predicts on grids of 8, 16 and 32 pixels. The finest is about half of MobileNet's work, a fifth of
-ResNet-50's, and has anchors of 16 and 32 pixels. The largest box is the face, and where a coarse level has
-one of more than LARGE pixels, no box of the finest is larger: none that was seen came near that.
+RetinaFace predicts on grids of 8, 16 and 32 pixels. The finest is about half of MobileNet's work, and has
+anchors of 16 and 32 pixels. The largest box is the face, and where a coarse level has one of more than LARGE
+pixels, no box of the finest is larger: none that was seen came near that. Seen were MobileNet's; a ResNet-50,
+of whose work it is a fifth, always computes it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from models.retinaface import RetinaFace, decode_boxes, joined
 from utils.weights.runtime import OnnxNet
 
+SEEN = ("mobilenet0.25",)  # backbones of which that is known
 # Pixels, as the network sees the frame. In 208 frames of 23 clips and 100 stills, in their size and in half
 # of it, the largest box of MobileNet's finest level that exceeded the threshold was 50 pixels (the root of
 # its area), its longer side 58. In 415 others, in two sizes, faces without it were the same to the last bit.
@@ -27,8 +29,11 @@ def predictions(
     """loc, conf and landms of `net` for images (B, 3, H, W) with the anchors `priors` (A, 4), and these.
 
     Those of the finest level are 0 for an image in which a coarse level has a face of more than LARGE pixels,
-    and are left out if all have one. net: a `RetinaFace` or an `OnnxRetinaFace`.
+    and are left out if all have one; of a backbone that isn't one of SEEN they are always there. net: a
+    `RetinaFace` or an `OnnxRetinaFace`.
     """
+    if net.backbone not in SEEN:
+        return *net(images), priors
     *coarse, features, middle = net.coarse(images)
     count = len(priors) - coarse[0].shape[1]  # anchors of the finest level
     needs = ~has_large(*coarse[:2], priors[count:], images.shape[-2:], threshold)  # (B,)
@@ -78,6 +83,7 @@ class OnnxRetinaFace(nn.Module):
 
     def __init__(self, net: RetinaFace):
         super().__init__()
+        self.backbone = net.backbone
         images = torch.zeros(1, 3, 320, 320)
         with torch.inference_mode():
             *_, features, middle = net.coarse(images)

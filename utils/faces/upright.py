@@ -136,16 +136,14 @@ def detector_of(
 ) -> FaceDetector | FaceTracker | UprightDetector:
     """The detector that a config asks for, which may track and turn. Raises ConfigError or WeightsError.
 
-    largest_alone: nobody asks how many `people` a frame shows, which saves time with the small detector. (Of
-    a trained ResNet-50 it isn't known whether its finest level gives large boxes.)
+    largest_alone: nobody asks how many `people` a frame shows, which saves time with MobileNet.
     """
     # A GPU takes no longer for a whole frame than for what tracking does, in a shape for each window.
     is_whole = config.track and config.detector == "mobilenet0.25" and is_gpu(device)
     detector = build_detector(
         config.detector, config.detector_weights, device, config.detector_precision,
         config.score_threshold, None if is_whole else config.detect_size, config.runtime,
-        config.frames_at_once,
-        largest_alone and config.detector == "mobilenet0.25",
+        config.frames_at_once, largest_alone,
     )  # fmt: skip
     if config.track and not is_whole:
         detector = FaceTracker(detector)
