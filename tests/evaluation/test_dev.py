@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from small_config import SMALL
 from models import xception
 from utils.core.errors import ConfigError, DataError, WeightsError
 from utils.evaluation import dev_score, dev_set
+from utils.evaluation.command_dev import named_list
 from utils.evaluation.dev_score import Candidate, Member, combined, judged, read_candidate
 from utils.evaluation.dev_set import Part, Sizes, Sources
 from utils.evaluation.measures import half_of, labelled_faces
@@ -191,13 +193,24 @@ def test_the_verdicts_limits_are_written_into_the_files(made, tmp_path, monkeypa
     files = [weights(tmp_path / f"{k}.safetensors", k, network="xception", note="kept") for k in (1, 2)]
     before = [tensors_digest(path) for path in files]
     both = Candidate("both", tuple(Member(path, 0.5) for path in files))
-    limits = dev_score.state_limits(both, parts, tmp_path, "cpu")
+    names = {"plain": "Ours", "elsewhere": "Theirs"}
+    limits = dev_score.state_limits(both, parts, tmp_path, "cpu", names)
     ensemble = [("xception", str(path), 0.5) for path in files]
     config = SubmissionConfig(ensemble=ensemble, combine="logits")
     assert limits_for(config) == limits and limits_for(replace(config, flip=True)) is None
-    assert limits.reals.count == 2 + 2 and limits.fakes.count == 2 + 1 + 1  # 2 faces and 2 clips
+    assert [count for count, _ in limits.reals.sets] == [2, 2]  # faces and clips
+    assert [count for count, _ in limits.fakes.sets] == [2, 1 + 1] and len(limits.fakes.scores) == 4
+    assert "Theirs" in limits.reals.sets[0][1] and "Ours" in limits.fakes.sets[0][1]
     assert [tensors_digest(path) for path in files] == before
     assert read_metadata(files[0])["note"] == "kept"
+
+
+def test_a_list_is_called_by_a_name_that_is_given_or_by_its_own(tmp_path):
+    assert named_list("A=lists/utk.csv") == ("A", Path("lists/utk.csv"))
+    assert named_list("lists/utk.csv") == ("utk", Path("lists/utk.csv"))
+    odd = tmp_path / "a=b.csv"
+    odd.touch()
+    assert named_list(str(odd)) == ("a=b", odd)
 
 
 def test_candidates_join_the_table_that_is_there(tmp_path):

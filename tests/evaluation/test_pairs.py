@@ -39,7 +39,7 @@ def test_pairs_are_laid_side_by_side_in_both_orders_at_one_pace(tmp_path):
 
 
 def test_what_comes_of_two_people_is_reckoned_from_single_ones():
-    limits = limits_from(np.linspace(0, 0.6, 400), np.linspace(0.4, 1, 400), "reals", "fakes")
+    limits = limits_from({"reals": np.linspace(0, 0.6, 400)}, {"fakes": np.linspace(0.4, 1, 900)})
     rows = reckoned_table(limits).rows
     rows = {name: [float(cell.rstrip("%")) / 100 for cell in cells] for name, *cells in rows}
     alone, fake = limits.shares(limits.reals), limits.shares(limits.fakes)

@@ -12,7 +12,7 @@ from utils.scoring.aggregate import Detail, Evidence, Result, SeenFace
 from utils.scoring.details import Details
 from utils.scoring.verdict import Verdict, limits_from, verdict_on
 
-LIMITS = limits_from(np.linspace(0, 0.6, 200), np.linspace(0.05, 1, 200), "real faces", "fakes")
+LIMITS = limits_from({"real faces": np.linspace(0, 0.6, 200)}, {"fakes": np.linspace(0.05, 1, 200)})
 ABOUT = About(
     "2020-01-01", "up to 25 faces of a clip", "on cpu", 75.0, ["xception", "wsdan-xception"],
     [dict.fromkeys(("file", "network", "share", "date", "sha256"), "w" * 40)], [("track", "True")],

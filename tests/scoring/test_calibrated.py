@@ -33,7 +33,7 @@ def test_what_was_not_judged_stays_undecided():
 
 
 def test_a_clip_keeps_its_verdict():
-    limits = limits_from(np.linspace(0, 0.8, 401), np.linspace(0.2, 1, 401), "reals", "fakes")
+    limits = limits_from({"reals": np.linspace(0, 0.8, 401)}, {"fakes": np.linspace(0.2, 1, 401)})
     for probability in (0.05, 0.2, 0.3, 0.6, 0.79, 0.9):
         clip = Result(Path("a.mp4"), probability, 20)
         before, after = verdict_on(clip, limits), verdict_on(HALF.result(clip), limits.calibrated(HALF))

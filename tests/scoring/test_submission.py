@@ -114,7 +114,7 @@ def test_a_record_keeps_its_persons(tmp_path):
 
 def test_the_table_of_persons_has_a_row_each(tmp_path):
     result, alone = two_people(tmp_path / "a.mp4"), Result(tmp_path / "b.mp4", 0.5, 0, "no face")
-    limits = limits_from(np.linspace(0, 0.6, 200), np.linspace(0.05, 1, 200), "reals", "fakes")
+    limits = limits_from({"reals": np.linspace(0, 0.6, 200)}, {"fakes": np.linspace(0.05, 1, 200)})
     verdicts = {"a.mp4": verdicts_on_persons(result, limits), "b.mp4": []}
     write_submission(tmp_path / "o.csv", [("a.mp4", result), ("b.mp4", alone)], of_persons=verdicts)
     table = pd.read_csv(tmp_path / "o.persons.csv")

@@ -13,12 +13,12 @@ from utils.core.errors import WeightsError
 from utils.scoring import verdict
 from utils.scoring.aggregate import Evidence, Result
 from utils.scoring.config import SubmissionConfig
-from utils.scoring.verdict import FAKE, OPEN, REAL, Limits, Measured, limits_for, limits_from, verdict_on
+from utils.scoring.verdict import FAKE, OPEN, REAL, Limits, limits_for, limits_from, verdict_on
 from utils.weights.checkpoint import read_state_dict, save_state_dict, save_weights
 
 REALS = np.linspace(0, 0.8, 401)
 FAKES = np.linspace(0.2, 1, 401)
-LIMITS = limits_from(REALS, FAKES, "real faces", "fakes")
+LIMITS = limits_from({"real faces": REALS}, {"fakes": FAKES})
 EVIDENCE = Evidence(spread=0.1, lowest=0.7, highest=0.99, eyes=60.0)
 CLIP = Result(Path("a.mp4"), 0.9, 20, evidence=EVIDENCE)
 
@@ -26,9 +26,9 @@ CLIP = Result(Path("a.mp4"), 0.9, 20, evidence=EVIDENCE)
 def test_limits_are_where_the_measured_shares_are():
     assert (REALS > LIMITS.fake_at).mean() == pytest.approx(verdict.ALARMS, abs=0.005)
     assert (FAKES < LIMITS.real_at).mean() == pytest.approx(verdict.MISSES, abs=0.005)
-    apart = limits_from(REALS / 10, 1 - REALS / 10, "", "")  # told apart without an error
+    apart = limits_from({"": REALS / 10}, {"": 1 - REALS / 10})  # told apart without an error
     assert apart.fake_at == 0.5 and 0.49 < apart.real_at < 0.5
-    mixed = limits_from(FAKES, REALS, "", "")
+    mixed = limits_from({"": FAKES}, {"": REALS})
     assert mixed.real_at < 0.5 < mixed.fake_at
 
 
@@ -87,6 +87,7 @@ def test_limits_of_before_are_those_of_the_shipped_ensemble(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"fake_at": "x"}, {"real_at": 0.9, "fake_at": 0.6}, {"reals": {}},
+                                    {"fakes": {"sets": [[2, ""]], "scores": [1, 0]}},
                                     {"fakes": {"count": 1, "what": "", "quantiles": [1, 0]}}])  # fmt: skip
 def test_limits_that_are_none_are_an_error(change):
     text = json.dumps(json.loads(LIMITS.to_metadata()) | change)
@@ -123,17 +124,34 @@ def test_a_picture_is_one_face_and_a_record_of_before_knows_no_evidence():
     assert verdict_on(replace(CLIP, evidence=None), LIMITS).word == FAKE
 
 
-def test_shares_are_those_of_the_scores_themselves():
-    scores = np.random.default_rng(0).beta(0.5, 2, 333)
-    measured = Measured.of(scores, "faces")
-    for at in (0.1, 0.5, 0.8):
-        assert measured.share_above(at) == pytest.approx((scores >= at).mean(), abs=0.01)
+def test_two_of_251_above_the_limit_are_two_of_251():
+    faces, clips = np.linspace(0.02, 0.4, 240), np.linspace(0.02, 0.4, 11)
+    faces[[3, 7]] = 0.9, 0.6
+    sets = {"real faces of one set": faces, "real clips": clips}
+    limits = Limits.from_metadata(limits_from(sets, {"fakes": FAKES}).to_metadata())
+    assert limits.fake_at == 0.5 and limits.reals.count == 251
+    assert limits.shares(limits.reals)[2] == pytest.approx(2 / 251)
+    why = verdict_on(replace(CLIP, probability=0.5), limits).why
+    assert "240 real faces of one set and 11 real clips" in why and "1 in 126" in why
+    assert "1 in 251" in verdict_on(replace(CLIP, probability=0.9), limits).why
+    assert "none" in verdict_on(replace(CLIP, probability=0.91), limits).why
+
+
+def test_limits_of_before_hold_quantiles():
+    quantiles = np.quantile(REALS, np.linspace(0, 1, 201)).round(4).tolist()
+    before = {"count": 401, "quantiles": quantiles, "what": "real faces"}
+    text = json.dumps({"real_at": 0.2, "fake_at": 0.7, "reals": before, "fakes": before})
+    limits = Limits.from_metadata(text)
+    assert limits.reals.name == "401 real faces" and limits.reals.count == 401 and limits.of is None
+    shares = [(REALS <= 0.2).mean(), (REALS >= 0.7).mean()]
+    assert limits.shares(limits.reals)[::2] == pytest.approx(shares, abs=0.01)
+    assert Limits.from_metadata(limits.to_metadata()) == limits
 
 
 def test_the_shares_of_the_words_are_those_of_the_scores():
-    reals, fakes = np.linspace(0, 0.6, 601), np.linspace(0.2, 1, 801)
-    limits = limits_from(reals, fakes, "reals", "fakes")
+    reals, fakes = np.linspace(0, 0.6, 601).round(3), np.linspace(0.2, 1, 801).round(3)
+    limits = limits_from({"reals": reals}, {"fakes": fakes})
     real, undecided, fake = limits.shares(limits.fakes)
-    assert real == pytest.approx((fakes <= limits.real_at).mean(), abs=0.01)
-    assert fake == pytest.approx((fakes >= limits.fake_at).mean(), abs=0.01)
+    assert real == pytest.approx((fakes <= limits.real_at).mean())
+    assert fake == pytest.approx((fakes >= limits.fake_at).mean())
     assert real + undecided + fake == pytest.approx(1) and limits.shares(limits.reals)[2] < 0.05

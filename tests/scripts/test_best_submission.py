@@ -21,7 +21,7 @@ from utils.weights.checkpoint import load_weights, save_weights
 def test_verdicts_lie_beside_and_stay_with_resume(main, tmp_path, weights, clip, no_face_clip):
     net = xception(num_classes=2)
     metadata = load_weights(net, weights)
-    limits = limits_from(np.linspace(0, 1, 99), np.linspace(0, 1, 99), "real faces", "fakes")
+    limits = limits_from({"real faces": np.linspace(0, 1, 99)}, {"fakes": np.linspace(0, 1, 99)})
     save_weights(net, tmp_path / "stated.safetensors", metadata)
     of = verdict.ensemble_of([(tmp_path / "stated.safetensors", 1.0)], "probabilities", False)
     limits = replace(limits, of=of)

@@ -11,8 +11,8 @@ from utils.evaluation.command_options import BUNDLED, add_output
 
 TEXT = """The field's usual table: AUC, equal error rate, log loss, accuracy, reals called fake and fakes
 called real, of weights (rows) on data sets (columns). By default the bundled ensemble and each of its
-networks, on what the folder of shared data holds: DFDC's val, face swaps made of its reals, real faces and
-clips of other places, and its labelled videos. Faces are found once, and each network scores a face once: on
+networks, on what the folder of shared data holds: DFDC's val, face swaps made of its reals, UTKFace's
+real faces, real clips, and its labelled videos. Faces are found once, and each network scores a face once: on
 two cores the first run takes some five minutes, one with other weights two, one with the same seconds."""
 
 

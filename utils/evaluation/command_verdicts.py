@@ -24,8 +24,8 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict]:
     found = limits_for(load_config(arguments.config, SubmissionConfig, arguments.overrides))
     if found is None:
         raise WeightsError(f"{arguments.config}: its weights state no limits of a verdict for this ensemble")
-    rows = {f"{sides.count} {sides.what}": found.shares(sides) for sides in (found.reals, found.fakes)}
+    rows = {sides.name: found.shares(sides) for sides in (found.reals, found.fakes)}
     lines = ["| said of | likely real | can't tell | likely fake |", "|---|---|---|---|"]
-    lines += [f"| {name} | {' | '.join(f'{share:.0%}' for share in row)} |" for name, row in rows.items()]
+    lines += [f"| {name} | {' | '.join(f'{share:.1%}' for share in row)} |" for name, row in rows.items()]
     report = f"likely real up to {found.real_at:g}, likely fake from {found.fake_at:g}\n\n" + "\n".join(lines)
     return report, {"real_at": found.real_at, "fake_at": found.fake_at, "shares": rows}

@@ -212,21 +212,32 @@ def candidate_logits(candidate: Candidate, parts: Sequence[Part], folder: Path, 
     return combined(views, [member.weight for member in candidate.members], candidate.combine)
 
 
-def state_limits(candidate: Candidate, parts: Sequence[Part], folder: Path, device: str) -> Limits:
-    """Write the verdict's limits into the metadata of the candidate's files, and say them.
+def measured_sets(
+    parts: Sequence[Part], logits: Logits, names: Mapping[str, str]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The probabilities (N,) that the verdict's limits are set by, of reals and of fakes, by what they are.
 
-    The reals are the faces of the other place and the clips, a clip's score the mean of its faces'; the fakes
-    are those of val and the swaps, as they are. WeightsError, OSError.
+    The reals are the faces of the other list and the clips, a clip's score the mean of its faces'; the fakes
+    are stills: those of val as they are, and the swaps. names: of the lists, of PLAIN and of ELSEWHERE.
     """
-    logits = candidate_logits(candidate, parts, folder, device)
     scores = {key: to_probabilities(values) for key, values in logits.items()}
     owners = np.array(next(part.owners for part in parts if part.group == CLIPS))
     clips = [scores[CLIPS, False][owners == owner].mean() for owner in np.unique(owners)]
-    fakes = [scores[group, True] for group in (PLAIN, SWAPS, SWAPS_ELSEWHERE)]
-    reals = np.array([*scores[ELSEWHERE, False], *clips])
-    limits = limits_from(
-        reals, np.concatenate(fakes), "real faces and clips of other places", "fakes (DFDC's and face swaps)"
+    swaps = [scores[group, True] for group in (SWAPS, SWAPS_ELSEWHERE)]
+    return (
+        {f"real faces of {names[ELSEWHERE]}": scores[ELSEWHERE, False], "real clips": np.array(clips)},
+        {f"stills of {names[PLAIN]}'s fakes": scores[PLAIN, True], "of face swaps": np.concatenate(swaps)},
     )
+
+
+def state_limits(
+    candidate: Candidate, parts: Sequence[Part], folder: Path, device: str, names: Mapping[str, str]
+) -> Limits:
+    """Write the verdict's limits into the metadata of the candidate's files, and return them.
+
+    names: as of `measured_sets`. WeightsError, OSError.
+    """
+    limits = limits_from(*measured_sets(parts, candidate_logits(candidate, parts, folder, device), names))
     shares = [(member.path, member.weight) for member in candidate.members]
     limits = replace(limits, of=ensemble_of(shares, candidate.combine, candidate.flip))
     for member in candidate.members:

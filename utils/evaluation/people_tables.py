@@ -61,14 +61,15 @@ def sums_table(
 
 
 def reckoned_table(limits: Limits) -> Table:
-    """Shares of each word if two people's scores have nothing to do with each other: each pair of quantiles
+    """Shares of each word if two people's scores have nothing to do with each other: each pair of scores
     counts alike. By "largest", one of the two is judged, either as often."""
-    reals, fakes = np.array(limits.reals.quantiles), np.array(limits.fakes.quantiles)
+    reals, fakes = np.array(limits.reals.scores), np.array(limits.fakes.scores)
     rows, cases = [], (("two real people", reals, reals), ("a fake beside a real one", fakes, reals))
     for name, first, second in cases:
         higher = np.maximum.outer(first, second).ravel()
-        for rule, scores in (("largest", np.concatenate([first, second])), ("all", higher)):
-            real, fake = np.mean(scores <= limits.real_at), np.mean(scores >= limits.fake_at)
+        for rule, judged in (("largest", (first, second)), ("all", (higher,))):
+            real = np.mean([np.mean(scores <= limits.real_at) for scores in judged])
+            fake = np.mean([np.mean(scores >= limits.fake_at) for scores in judged])
             rows.append([f"{name}: {rule}", f"{real:.1%}", f"{1 - real - fake:.1%}", f"{fake:.1%}"])
-    of = " and ".join(f"{measured.count} {measured.what}" for measured in (limits.reals, limits.fakes))
-    return Table(["reckoned", *WORDS], rows, note=f"Reckoned from {of}.")
+    note = f"Reckoned from {limits.reals.name}, and {limits.fakes.name}."
+    return Table(["reckoned", *WORDS], rows, note=note)

@@ -60,7 +60,7 @@ def rates(result: Result, limits: Limits | None) -> list[str]:
         return []
     return [
         rate(limits.reals, limits.reals.share_above(result.probability), "high"),
-        rate(limits.fakes, 1 - limits.fakes.share_above(result.probability), "low"),
+        rate(limits.fakes, limits.fakes.share_below(result.probability), "low"),
     ]
 
 

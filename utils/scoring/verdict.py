@@ -1,9 +1,9 @@
 """A verdict in words: likely real, can't tell, likely fake. Its limits are in the weights' metadata.
 
-They come from measured error rates: how real faces and clips of other places than the training data's score,
-and how the fakes do that were measured. They hold for the ensemble that was measured alone: these networks,
-shares and means. Weights that state none, as the published ones, give no verdict. A
-picture that is too small, too few faces and faces that disagree leave it open, whatever the score.
+They come from measured error rates: how real faces and clips score that were not trained on, and how fakes
+do, by the names of their sets. They hold for the ensemble that was measured alone: these networks, shares and
+means. Weights that state none, as the published ones, give no verdict. A picture that is too small, too few
+faces and faces that disagree leave it open, whatever the score.
 """
 
 from __future__ import annotations
@@ -36,26 +36,42 @@ SHIPPED = {
     "flip": False,
     "crop": False,
 }
-STEPS = 200  # quantiles that are kept of a set of scores
 
 
 @dataclass(frozen=True)
 class Measured:
-    """How N files of known label scored: quantiles of their probabilities, from the lowest to the highest."""
+    """How files of known label scored, and of which sets they are.
 
-    count: int
-    quantiles: tuple[float, ...]
-    what: str
+    sets: how many files each has, and what they are in words. scores: the probabilities of all of them, from
+    the lowest to the highest; files of before have 201 quantiles instead, whose shares are near the files'.
+    """
+
+    sets: tuple[tuple[int, str], ...]
+    scores: tuple[float, ...]
 
     @classmethod
-    def of(cls, scores: np.ndarray, what: str) -> Measured:
-        """Of scores (N,); what: they are of, in words."""
-        quantiles = np.quantile(scores, np.linspace(0, 1, STEPS + 1))
-        return cls(len(scores), tuple(quantiles.round(4).tolist()), what)
+    def of(cls, sets: Mapping[str, np.ndarray]) -> Measured:
+        """Of the scores (N,) of each set, by what its files are in words."""
+        scores = np.sort(np.concatenate([*sets.values()])).round(6)
+        return cls(tuple((len(part), what) for what, part in sets.items()), tuple(scores.tolist()))
+
+    @property
+    def count(self) -> int:
+        """How many files there are of all sets."""
+        return sum(count for count, _ in self.sets)
+
+    @property
+    def name(self) -> str:
+        """Such as "240 real faces of UTKFace and 11 real clips"."""
+        return " and ".join(f"{count} {what}" for count, what in self.sets)
 
     def share_above(self, probability: float) -> float:
         """The share that scores as high as this or higher."""
-        return float((np.array(self.quantiles) >= probability).mean())
+        return float((np.array(self.scores) >= probability).mean())
+
+    def share_below(self, probability: float) -> float:
+        """The share that scores as low as this or lower."""
+        return float((np.array(self.scores) <= probability).mean())
 
 
 @dataclass(frozen=True)
@@ -73,15 +89,14 @@ class Limits:
 
     def shares(self, measured: Measured) -> list[float]:
         """Of what was measured, the shares that are likely real, open and likely fake by the score alone."""
-        real = float((np.array(measured.quantiles) <= self.real_at).mean())
-        fake = measured.share_above(self.fake_at)
+        real, fake = measured.share_below(self.real_at), measured.share_above(self.fake_at)
         return [real, 1 - real - fake, fake]
 
     def calibrated(self, calibration: ScoreCalibration) -> Limits:
         """Those that hold for calibrated scores: the same clips stay on the same sides."""
 
         def of(measured: Measured) -> Measured:
-            return replace(measured, quantiles=tuple(calibration.of(measured.quantiles).tolist()))
+            return replace(measured, scores=tuple(calibration.of(measured.scores).tolist()))
 
         real_at, fake_at = calibration.of([self.real_at, self.fake_at]).tolist()
         return replace(self, real_at=real_at, fake_at=fake_at, reals=of(self.reals), fakes=of(self.fakes))
@@ -108,10 +123,12 @@ class Limits:
 
 
 def _measured(entries: Mapping) -> Measured:
-    quantiles = tuple(float(value) for value in entries["quantiles"])
-    if not quantiles or list(quantiles) != sorted(quantiles):
+    if "quantiles" in entries:  # a file of before
+        entries = {"sets": [[entries["count"], entries["what"]]], "scores": entries["quantiles"]}
+    scores = tuple(float(value) for value in entries["scores"])
+    if not scores or list(scores) != sorted(scores):
         raise ValueError
-    return Measured(int(entries["count"]), quantiles, str(entries["what"]))
+    return Measured(tuple((int(count), str(what)) for count, what in entries["sets"]), scores)
 
 
 def limits_for(config: SubmissionConfig) -> Limits | None:
@@ -147,17 +164,16 @@ def ensemble_of(
     return {"networks": networks, "combine": combine, "flip": flip, "crop": crop}
 
 
-def limits_from(reals: np.ndarray, fakes: np.ndarray, reals_are: str, fakes_are: str) -> Limits:
-    """Limits by the scores (N,) of real faces and clips and of fakes; what they are, in words.
+def limits_from(reals: Mapping[str, np.ndarray], fakes: Mapping[str, np.ndarray]) -> Limits:
+    """Limits by the scores (N,) of sets of real faces and clips and of fakes, as of `Measured.of`.
 
     ALARMS of the reals are above fake_at, MISSES of the fakes below real_at. Neither goes beyond 0.5: what
     is called likely fake scores at least that, what is called likely real at most.
     """
-    fake_at = max(float(np.quantile(reals, 1 - ALARMS)), 0.5)
-    real_at = min(float(np.quantile(fakes, MISSES)), 0.5 - 1e-3)
-    return Limits(
-        round(real_at, 4), round(fake_at, 4), Measured.of(reals, reals_are), Measured.of(fakes, fakes_are)
-    )
+    real, fake = Measured.of(reals), Measured.of(fakes)
+    fake_at = max(float(np.quantile(real.scores, 1 - ALARMS)), 0.5)
+    real_at = min(float(np.quantile(fake.scores, MISSES)), 0.5 - 1e-3)
+    return Limits(round(real_at, 4), round(fake_at, 4), real, fake)
 
 
 @dataclass(frozen=True)
@@ -181,7 +197,7 @@ def verdict_on(result: Result, limits: Limits | None) -> Verdict:
     if result.probability >= limits.fake_at:
         return Verdict(FAKE, high)
     if result.probability <= limits.real_at:
-        return Verdict(REAL, rate(limits.fakes, 1 - limits.fakes.share_above(result.probability), "low"))
+        return Verdict(REAL, rate(limits.fakes, limits.fakes.share_below(result.probability), "low"))
     return Verdict(OPEN, f"between the limits {limits.real_at:.2f} and {limits.fake_at:.2f}; {high}")
 
 
@@ -205,6 +221,6 @@ def doubts_of(result: Result) -> list[str]:
 
 
 def rate(measured: Measured, share: float, side: str) -> str:
-    """Such as "of 251 real faces of other places 1 in 9 scores as high"."""
-    often = "none" if share * measured.count < 1 else f"1 in {1 / share:.0f}"
-    return f"of {measured.count} {measured.what} {often} scores as {side}"
+    """Such as "of 240 real faces of UTKFace and 11 real clips 1 in 9 scores as high"."""
+    often = "none" if round(share * measured.count) < 1 else f"1 in {1 / share:.0f}"
+    return f"of {measured.name} {often} scores as {side}"
