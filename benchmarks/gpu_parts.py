@@ -327,8 +327,8 @@ def written_faces(folder: Path, plan: Plan) -> Videos:
             for number in numbers:
                 crop = np.roll(crops[number % len(crops)], k, axis=1)
                 cv2.imwrite(str(folder / name / crop_name(number)), crop, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    labels = np.arange(16) % 2
-    return Videos(folder, names, labels, np.full(16, 8), [numbers] * 16)
+    folders = [str(folder / name) for name in names]
+    return Videos(folders, names, np.arange(16) % 2, np.full(16, 8), [numbers] * 16)
 
 
 def with_workers(plan: Plan, cores: int) -> Plan:

@@ -197,8 +197,8 @@ def test_rounds_are_interleaved_and_the_first_does_not_count():
     assert timing.Row("x", 6.0, 2.0).ratio == 3 and timing.Row("x").ratio is None
 
 
-def run_bench(*arguments, cwd):
-    script = ROOT / "benchmarks" / "bench.py"
+def run_script(*arguments, cwd, name="bench.py"):
+    script = ROOT / "benchmarks" / name
     return subprocess.run(
         [sys.executable, str(script), *arguments], cwd=cwd, capture_output=True, text=True, timeout=600
     )
@@ -224,7 +224,7 @@ def test_a_quick_run_writes_its_figures(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_all_parts_run(tmp_path):
-    done = run_bench("--quick", cwd=tmp_path)
+    done = run_script("--quick", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
     for part in ("extraction", "10-s clip", "training", "memory", "agreement", "machine"):
@@ -237,7 +237,7 @@ def test_all_parts_run(tmp_path):
 
 @pytest.mark.parametrize("wrong", [("--only", "x"), ("--only", ""), ("more",)])
 def test_wrong_arguments_are_usage_errors(wrong, tmp_path):
-    done = run_bench(*wrong, cwd=tmp_path)
+    done = run_script(*wrong, cwd=tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 
@@ -259,7 +259,7 @@ def test_the_table_has_a_line_a_row():
 
 
 def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path, capsys, monkeypatch):
-    """The first of its forwards; what else it measures is run by hand, and on a GPU."""
+    """The first of its forwards; what else it measures is slow."""
     output, gpu = tmp_path / "gpu.json", load_script("benchmarks/gpu.py")
     is_time = iter([True])
     monkeypatch.setattr(gpu.Clock, "until", lambda *_: lambda: next(is_time, False))
@@ -274,6 +274,26 @@ def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path, capsys, monkeypatch):
     assert first["value"] > 0 and first["more"]["first_ms"] > 0
     assert rows["import torch"]["unit"] == "s"
     assert "retinaface-mobilenet0.25 NCHW fp32" in said and "no time" in said
+
+
+@pytest.mark.slow
+def test_all_parts_of_the_gpu_benchmark_run_on_a_cpu(tmp_path):
+    done = run_script("--device", "cpu", "--quick", "--seconds", "20", cwd=tmp_path, name="gpu.py")
+    assert done.returncode == 0, done.stderr
+    rows, names = json.loads((tmp_path / "gpu.json").read_text())["rows"], {}
+    for row in rows:
+        names.setdefault(row["part"], []).append(row["name"])
+        is_left_out = row["name"].endswith("no time")
+        assert is_left_out or (np.isfinite(row["value"]) and row["value"] >= 0), row
+    forwards = names.pop("forward")
+    assert forwards[0].startswith("retinaface-mobilenet0.25 NCHW fp32")
+    kinds = ("network alone", "with loader")
+    assert names == {
+        "start": ["import torch", "import scoring", "context", "first convolution"],
+        "clips": ["bundled"],
+        "training": [f"{name} {kind}" for name in ("xception", "wsdan-xception") for kind in kinds],
+        "extraction": ["mobilenet0.25 fast on cpu"],
+    }
 
 
 def test_a_clip_made_long_shows_its_frames_over_and_over(clip, tmp_path):
