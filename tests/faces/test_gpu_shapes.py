@@ -1,32 +1,32 @@
 """What a GPU is given, seen without one: few shapes, one thread, one copy back a batch, the same faces."""
 
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from counting import WAITING, Operations, copies_back, noting
 
 from utils.core import device as devices
+from utils.core.config import load_config
 from utils.faces import detector as detection
 from utils.faces.config import FaceConfig
 from utils.faces.detector import FaceDetector, build_detector
 from utils.faces.frames import SpreadFrames
+from utils.faces.people import PeopleDetector
 from utils.faces.stream import Clip, face_stream, limits_for
 from utils.faces.tracker import FaceTracker, Track
 from utils.faces.upright import detector_of
 from utils.faces.video import FrameReader
 from utils.faces.windows import SIDES, grown, window_around
+from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import Ensemble, Member
+from utils.scoring.scorer import BUNDLED
 from utils.weights.preprocess import Preprocess
 
 FACES = 6  # of a clip
-# What asks the device for a size or a number, by the names that torch has for it.
-WAITING = {
-    "nonzero", "nonzero_numpy", "_local_scalar_dense", "item", "masked_select", "is_nonzero", "index by mask"
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -48,52 +48,26 @@ def frames(clip):
     return read
 
 
+@pytest.fixture(scope="module")
+def several(frames):
+    """Ten frames of one size with two people, one, or nobody."""
+    pairs = [(0, 1), (1, 3), (3, 3), (4, 5), (6, 3), (7, 8), (9, 10), (3, 0), (2, 2), (5, 3)]
+    mirrored = [np.ascontiguousarray(frame[:, ::-1]) for frame in frames]
+    return [np.hstack([frames[left], mirrored[right]]) for left, right in pairs]
+
+
+def shipped(faces):
+    """The detector of the bundled config as scoring builds it, and the network in it."""
+    config = load_config(BUNDLED, SubmissionConfig, [f"faces={faces}"])
+    detector = detector_of(config)
+    detector = PeopleDetector(detector) if faces == "all" else detector
+    whole = detector.whole if faces == "all" else detector.detector
+    assert config.turn and config.track and isinstance(whole, FaceDetector) and whole.detect_size is None
+    return detector, whole.net
+
+
 def half(frame):
     return cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-
-
-class Calls(list):
-    """Shapes of the inputs of a network's forwards, and the threads they ran in."""
-
-    def __init__(self, net):
-        self.threads, self.handle = set(), net.register_forward_pre_hook(self._note)
-
-    def _note(self, _, inputs):
-        self.append(tuple(inputs[0].shape))
-        self.threads.add(threading.current_thread())
-
-
-class Operations(TorchDispatchMode):
-    """Names of all operations, with how often each came."""
-
-    def __init__(self):
-        super().__init__()
-        self.counts = {}
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.overloadpacket.__name__
-        if name == "index" and any(part is not None and part.dtype == torch.bool for part in args[1]):
-            name = "index by mask"
-        self.counts[name] = self.counts.get(name, 0) + 1
-        return function(*args, **(kwargs or {}))
-
-
-@contextmanager
-def noting(net):
-    calls = Calls(net)
-    try:
-        yield calls
-    finally:
-        calls.handle.remove()
-
-
-@contextmanager
-def copies_back(monkeypatch):
-    """How often a tensor is asked to the CPU."""
-    asked, plain = [], torch.Tensor.cpu
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.Tensor, "cpu", lambda tensor: asked.append(tensor.shape) or plain(tensor))
-        yield asked
 
 
 def same(found, expected, pixels=1e-2):
@@ -120,12 +94,37 @@ def test_a_filled_up_batch_gives_what_single_pictures_give(as_gpu, net, frames, 
     assert expected[3] is None and expected[0] is not None
 
 
-def test_nothing_waits_but_one_copy_a_batch(as_gpu, net, frames, monkeypatch):
-    detector = FaceDetector(net)
-    detector.detect(frames)  # anchors and constants are there from now on
+def test_every_face_of_a_filled_up_batch_is_that_of_a_cpu(net, several, monkeypatch):
+    expected = PeopleDetector(FaceDetector(net)).detect(several)
+    monkeypatch.setattr(devices, "GPU_TYPES", {"cpu"})
+    detector = PeopleDetector(FaceDetector(net))
+    with noting(net) as calls:
+        together = detector.detect(several)
+        alone = [detector.detect([frame])[0] for frame in several[:3]]
+    assert set(calls) == {(8, 3, 180, 640), (1, 3, 180, 640)} and calls.count((8, 3, 180, 640)) == 2
+    assert [len(faces) for faces in expected] == [2, 1, 0, 2, 1, 2, 2, 1, 2, 1]
+    for found, faces in zip([*together, *alone], [*expected, *expected[:3]], strict=True):
+        assert len(found) == len(faces)
+        same(found, faces)
+
+
+def test_of_too_many_candidates_those_of_the_largest_boxes_are_kept(net, frames, monkeypatch):
+    expected = FaceDetector(net).detect(frames[:3])
+    monkeypatch.setattr(devices, "GPU_TYPES", {"cpu"})
+    monkeypatch.setattr(detection, "MOST_CANDIDATES", 3)
+    same(FaceDetector(net).detect(frames[:3]), expected)
+    assert None not in expected
+
+
+@pytest.mark.parametrize("faces", ["all", "largest"])
+def test_nothing_waits_but_one_copy_a_batch(as_gpu, frames, faces, monkeypatch):
+    (detector, _), tracks = shipped(faces), [Track()] * len(frames)
+    # From the first time on anchors and constants are there, and it is known which way up the clip is.
+    first = detector.detect(frames, tracks)
     with copies_back(monkeypatch) as copies, Operations() as operations:
-        detector.detect(frames)
-    assert len(copies) == 2
+        again = detector.detect(frames, tracks)
+    assert [bool(one) for one in again] == [bool(one) for one in first] == [True] * 3 + [False] + [True] * 7
+    assert len(copies) == 2 and len(set(copies)) == 1
     assert not WAITING & operations.counts.keys()
     assert sum(count for name, count in operations.counts.items() if "conv" in name) > 50  # it did look
 
@@ -166,7 +165,8 @@ def stream_calls(net, detector, paths):
     return calls, found
 
 
-def test_clips_take_two_shapes_a_resolution_in_one_thread(as_gpu, clip, tmp_path):
+@pytest.mark.parametrize("faces", ["all", "largest"])
+def test_clips_take_two_shapes_a_resolution_in_one_thread(as_gpu, clip, tmp_path, faces):
     """As shipped: fast, tracked and turned; on a GPU whole frames."""
     paths = [tmp_path / name for name in ("one.mp4", "two.mp4", "three.mp4")]
     sizes = [(320, 180), (384, 216), (320, 180)]
@@ -175,9 +175,8 @@ def test_clips_take_two_shapes_a_resolution_in_one_thread(as_gpu, clip, tmp_path
         for _, frame in FrameReader(clip, 3):
             writer.write(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
         writer.release()
-    detector = detector_of(FaceConfig(detect_size=160, track=True, turn=True))
-    assert isinstance(detector.detector, FaceDetector)
-    calls, found = stream_calls(detector.detector.net, detector, paths)
+    detector, net = shipped(faces)
+    calls, found = stream_calls(net, detector, paths)
     assert found == 3 * FACES
     by_size = {}
     for shape in calls:

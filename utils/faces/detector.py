@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import sqrt
 from typing import Self
 
@@ -34,8 +33,7 @@ from utils.weights.runtime import check_device, fold_batch_norms
 MEAN_BGR = (104.0, 117.0, 123.0)
 # Pixels of one forward pass: on a CPU two 1080p frames (more would only cost memory), on a GPU eight.
 MAX_PIXELS = {"cpu": 2 * 1080 * 1920, "cuda": 8 * 1080 * 1920}
-# Candidates of a frame, those of the largest boxes, that a GPU hands over for people to be counted by: a face
-# gives some thirty.
+# Candidates of a frame, those of the largest boxes, that a GPU hands over: a face gives some thirty.
 MOST_CANDIDATES = 1024
 # Pixels of a frame as it is searched, twice those of 4K: more take gigabytes, and faces in them are large.
 MOST_SEEN = 16_000_000
@@ -169,10 +167,7 @@ class FaceDetector:
     @torch.inference_mode()
     def _detect_batch(self, frames: list[np.ndarray]) -> list[Face | None]:
         """`detect` for frames of one size, in one forward pass."""
-        outputs, size = self._outputs(frames), frames[0].shape[:2]
-        if self.is_fixed:
-            return self._chosen(*outputs, size)[: len(frames)]
-        faces = [largest_face(*found) for found in self._candidates_in(outputs, size, len(frames))]
+        faces = [largest_face(*found) for found in self._candidates(frames)]
         return [face and replace(face, people=None) for face in faces] if self.largest_alone else faces
 
     def _outputs(self, frames: list[np.ndarray]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -187,18 +182,20 @@ class FaceDetector:
                 return predictions(self.net, images, priors, self.score_threshold)
             return *self.net(images), priors
 
-    def _candidates_in(
-        self, outputs: tuple[Tensor, ...], size: tuple[int, int], count: int
-    ) -> list[tuple[np.ndarray, ...]]:
-        """Scores, boxes and landmarks of all candidates in each of `count` frames of (height, width)."""
-        frame_of, scores, boxes, landmarks = self._candidates(*outputs)
-        height, width = size
-        boxes = boxes * np.array([width, height, width, height], dtype=np.float32)
-        landmarks = landmarks * np.array([width, height], dtype=np.float32)
-        return [
-            tuple(values[frame_of == index] for values in (scores, boxes, landmarks))
-            for index in range(count)
-        ]
+    def _candidates(self, frames: list[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
+        """All candidates in frames of one size, by one forward pass, in the order of their anchors.
+
+        For each frame scores (N,), boxes (N, 4) and landmarks (N, 5, 2), in pixels of it. On a GPU they are
+        MOST_CANDIDATES at most.
+        """
+        outputs = self._outputs(frames)
+        tables = self._largest(*outputs) if self.is_fixed else self._exceeding(*outputs)
+        height, width = frames[0].shape[:2]
+        scale, found = np.array([width, height] * 7, dtype=np.float32), []
+        for table in tables[: len(frames)]:
+            points = table[:, 1:] * scale
+            found.append((table[:, 0], points[:, :4], points[:, 4:].reshape(-1, 5, 2)))
+        return found
 
     def _images(self, frames: list[np.ndarray]) -> Tensor:
         """Frames of one size as the network's input, (B, 3, H, W) float32; B is 1 or fixed on a GPU.
@@ -215,64 +212,37 @@ class FaceDetector:
         images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self.layout)
         return images.sub_(self.mean)
 
-    def _chosen(
-        self, loc: Tensor, conf: Tensor, landms: Tensor, priors: Tensor, size: tuple[int, int]
-    ) -> list[Face | None]:
-        """The largest face of each frame of a size (height, width), chosen where the outputs lie.
+    def _largest(self, loc: Tensor, conf: Tensor, landms: Tensor, priors: Tensor) -> list[np.ndarray]:
+        """For each picture a table as of `_exceeding`, of the largest boxes, chosen where the outputs lie.
 
         All tensors have sizes that are known before, so that nothing waits for the device but the one copy.
         """
-        scale = _scale(*size, self.device)  # (4,)
-        boxes = decode_boxes(loc.float(), priors) * scale  # (B, A, 4)
-        scores = conf[..., 1].float()
+        boxes, scores = decode_boxes(loc.float(), priors), conf[..., 1].float()  # (B, A, 4), (B, A)
         areas = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
-        areas = torch.where(scores > self.score_threshold, areas, -torch.inf)  # (B, A)
-        best = areas.argmax(dim=1, keepdim=True)  # (B, 1), the first of equals
-        largest, places = areas.topk(min(MOST_CANDIDATES, areas.shape[1]), dim=1)  # (B, N)
-        landmarks = landms.gather(1, best[..., None].expand(-1, -1, 10)).float()
-        parts = (
-            scores.gather(1, best), boxes.gather(1, best[..., None].expand(-1, -1, 4)),
-            decode_landmarks(landmarks, priors[best]) * scale[:2],
-            largest, boxes.gather(1, places[..., None].expand(-1, -1, 4)),
-        )  # fmt: skip
-        table = torch.cat([part.flatten(1) for part in parts], dim=1).cpu().numpy()  # (B, 15 + 5 N)
-        return [_face_of(row) for row in table]
+        areas = torch.where(scores > self.score_threshold, areas, -torch.inf)
+        places = areas.topk(min(MOST_CANDIDATES, areas.shape[1]), dim=1).indices.sort(dim=1).values  # (B, N)
+        scores, boxes, landms = (
+            values.gather(1, places[..., None].expand(-1, -1, values.shape[2]))
+            for values in (scores[..., None], boxes, landms)
+        )
+        landmarks = decode_landmarks(landms.float(), priors[places]).flatten(2)
+        tables = torch.cat([scores, boxes, landmarks], dim=2).cpu().numpy()  # (B, N, 15)
+        return [table[table[:, 0] > self.score_threshold] for table in tables]
 
-    def _candidates(
-        self, loc: Tensor, conf: Tensor, landms: Tensor, priors: Tensor
-    ) -> tuple[np.ndarray, ...]:
-        """What exceeds the threshold in a batch: frame (N,), score (N,), box (N, 4), landmarks (N, 5, 2).
+    def _exceeding(self, loc: Tensor, conf: Tensor, landms: Tensor, priors: Tensor) -> list[np.ndarray]:
+        """For each picture what exceeds the threshold: (N, 15) of score, box and landmarks, normalised.
 
-        Only these are decoded: a 1080p frame has 85,680 anchors, and a face some thirty of them. They leave
-        a GPU in one piece, since each transfer waits for it.
+        Only these are decoded: a 1080p frame has 85,680 anchors, and a face some thirty of them.
         """
         frame_of, anchor_of = torch.nonzero(conf[..., 1] > self.score_threshold, as_tuple=True)
         priors = priors[anchor_of]
         values = (
-            frame_of[:, None].float(),
             conf[frame_of, anchor_of, 1, None].float(),
             decode_boxes(loc[frame_of, anchor_of].float(), priors),
             decode_landmarks(landms[frame_of, anchor_of].float(), priors).flatten(1),
         )
-        table = torch.cat(values, dim=1).cpu().numpy()  # (N, 16)
-        return table[:, 0].astype(int), table[:, 1], table[:, 2:6], table[:, 6:].reshape(-1, 5, 2)
-
-
-@lru_cache(maxsize=64)
-def _scale(height: int, width: int, device: torch.device) -> Tensor:
-    """What takes a normalised box to pixels of a frame (4,); on the device once, not with each batch."""
-    return torch.tensor([width, height, width, height], dtype=torch.float32, device=device)
-
-
-def _face_of(row: np.ndarray) -> Face | None:
-    """A face from score, box, landmarks, N areas (-inf = no candidate) and N boxes: (15 + 5 N,)."""
-    box, landmarks, rest = row[1:5], row[5:15], row[15:]
-    areas, boxes = np.split(rest, [len(rest) // 5])
-    is_candidate = areas != -np.inf
-    if not is_candidate.any():
-        return None
-    people = count_people(boxes.reshape(-1, 4)[is_candidate])
-    return Face(float(row[0]), box.copy(), landmarks.reshape(5, 2).copy(), people)
+        table, frame_of = torch.cat(values, dim=1).cpu().numpy(), frame_of.cpu().numpy()
+        return [table[frame_of == index] for index in range(len(conf))]
 
 
 def check_frame(frame: np.ndarray) -> None:

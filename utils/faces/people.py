@@ -35,8 +35,7 @@ class EveryFace(FaceDetector):
 
     @torch.inference_mode()
     def _detect_batch(self, frames: list[np.ndarray]) -> list[list[Face]]:
-        outputs, size = self._outputs(frames), frames[0].shape[:2]
-        return [every_face(*found) for found in self._candidates_in(outputs, size, len(frames))]
+        return [every_face(*found) for found in self._candidates(frames)]
 
 
 def every_face(scores: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray) -> list[Face]:
