@@ -1,6 +1,7 @@
 """The weights that come with the repository: whole, as the table says, and worth something."""
 
 import csv
+import json
 import tarfile
 from dataclasses import replace
 
@@ -12,7 +13,16 @@ from utils.core.metrics import frame_metrics
 from utils.evaluation.calibration import CALIBRATION_KEY, Note
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.scorer import BUNDLED, build, score, score_media
-from utils.scoring.verdict import FAKE, OPEN, REAL, limits_for, verdict_on
+from utils.scoring.verdict import (
+    FAKE,
+    OPEN,
+    REAL,
+    VERDICT_KEY,
+    Limits,
+    ensemble_of,
+    limits_for,
+    verdict_on,
+)
 from utils.training.config import WSDANConfig, XceptionConfig
 from utils.weights.checkpoint import read_metadata, read_state_dict
 from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
@@ -27,6 +37,11 @@ def config() -> SubmissionConfig:
 def few_faces(*overrides: str) -> SubmissionConfig:
     """The config with a third of the faces of a clip, which take a third of the time."""
     return load_config(BUNDLED, SubmissionConfig, ["face_limit=9", *overrides])
+
+
+def results(name: str) -> dict:
+    """What a measuring command left in external/results."""
+    return json.loads((ROOT / "external" / "results" / f"{name}.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +84,27 @@ def test_the_verdicts_limits_come_from_the_files(config, judged):
     assert limits.reals.count >= 200 and limits.fakes.count >= 200
     assert verdict_on(judged, limits).word in (REAL, OPEN)
     assert verdict_on(replace(judged, probability=limits.fake_at), limits).word in (FAKE, OPEN)
+
+
+def test_the_limits_hold_for_the_shipped_ensemble(config, capsys):
+    """Red after new weights: `evaluate.py dev --limits` on the shipped files was left out."""
+    limits = limits_for(config)
+    assert limits is not None and not capsys.readouterr().err
+    [text] = {read_metadata(path).get(VERDICT_KEY) for _, path, _ in config.ensemble}
+    assert Limits.from_metadata(text) == limits
+
+
+def test_the_results_of_choosing_and_of_the_words_are_those_of_the_shipped_files(config):
+    """Red after new weights: `evaluate.py dev` or `verdicts` into external/results was left out."""
+    said, limits = results("verdicts"), limits_for(config)
+    assert (said["real_at"], said["fake_at"]) == (limits.real_at, limits.fake_at)
+    sides = {side.name: pytest.approx(limits.shares(side)) for side in (limits.reals, limits.fakes)}
+    assert said["shares"] == sides
+    [row] = [row for row in results("dev")["candidates"] if row["name"] == "bundled"]
+    networks = sorted([member["content"], member["weight"]] for member in row["members"])
+    shares = [(path, share) for _, path, share in config.ensemble]
+    chosen = {"networks": networks, "combine": row["combine"], "flip": row["flip"], "crop": False}
+    assert chosen == ensemble_of(shares, config.combine, config.flip, config.attention_crop)
 
 
 def test_all_bundled_files_together_are_small_enough():
