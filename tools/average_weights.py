@@ -5,8 +5,8 @@
 For states of one line of training, or runs from one start (Wortsman et al. 2022, "Model soups",
 arXiv:2203.05482): their average often does better than each, at no cost when scoring. Nothing says that it
 does: measure it (evaluate.py faces). All files must name the same network and preprocessing, as those of
-tools/export_weights.py do; the output names them, the first one's data, and its parts. Exit codes: 0 written,
-1 the disk failed, 2 usage or files that don't fit each other, 130 Ctrl-C.
+tools/export_weights.py do; the output keeps what all of them state alike and the first one's data, and names
+its parts. Exit codes: 0 written, 1 the disk failed, 2 usage or files that don't fit each other, 130 Ctrl-C.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from scripts import ROOT, load_script
 
 from models import xception
 from utils.core.errors import WeightsError
-from utils.weights.averaging import averaged_files
+from utils.weights.averaging import OF_PARTS, averaged_files
 from utils.weights.checkpoint import read_state_dict, save_state_dict, save_weights
 from utils.weights.preprocess import PREPROCESS_KEY, Preprocess
 
@@ -35,6 +35,19 @@ def test_shares_count_and_the_first_ones_metadata_is_kept(tmp_path):
     assert torch.equal(state["a.weight"], torch.full((2, 3), 1.5)) and state["a.num_batches_tracked"] == 7
     assert metadata == {"network": "xception", "data": "one",
                         "mean of": "0.75 one.safetensors, 0.25 other.safetensors"}  # fmt: skip
+
+
+def test_what_all_parts_agree_on_is_kept_unless_it_is_of_each_alone(tmp_path):
+    alone = {key: "{}" for key in OF_PARTS}
+    stated = {"groups": "fake 0.5, blend 0.5", "sources": "utk.csv 1", "seed": "1"}
+    one = small(tmp_path / "one.safetensors", 1.0, 7, **stated, **alone, masks="mesh.npz")
+    other = small(tmp_path / "other.safetensors", 3.0, 9, **stated | {"seed": "2"}, **alone)
+    third = small(tmp_path / "third.safetensors", 3.0, 9, **stated, **alone)
+    parts = [(one, 0.5), (other, 0.25), (third, 0.25)]
+    metadata = averaged_files(parts)[1]
+    kept = {key: stated[key] for key in ("groups", "sources")}
+    assert {"network", "data", "mean of"} == metadata.keys() - kept.keys()
+    assert metadata.items() >= kept.items() and metadata["mean of"].count(",") == 2
 
 
 def test_the_script_writes_a_network_between_the_two(tmp_path):

@@ -12,6 +12,9 @@ from utils.core.errors import WeightsError
 from utils.weights.checkpoint import read_state_dict
 from utils.weights.preprocess import PREPROCESS_KEY
 
+# Metadata that are true of each part alone, even where all parts state the same.
+OF_PARTS = ("epoch", "steps", "averaged", "validation", "calibrated", "verdict", "mean of")
+
 
 def entries_of(state: dict[str, Tensor]) -> dict[str, tuple[torch.Size, bool]]:
     """Of each entry its shape, and whether it holds fractions."""
@@ -22,9 +25,9 @@ def averaged_files(parts: Sequence[tuple[Path, float]]) -> tuple[dict[str, Tenso
     """The mean of weights files by their shares, float32, and its metadata.
 
     parts: (file, share), the shares sum to 1. Batch norm statistics are averaged too, counters the first
-    one's. Metadata: the first one's network, preprocessing and data, the licence that parts state, and the
-    parts. WeightsError if a file is unreadable or not finite, names no network, is of another network or
-    preprocessing, or states another licence.
+    one's. Metadata: what all parts agree on, the first one's data, the licence that parts state, and the
+    parts themselves. WeightsError if a file is unreadable or not finite, names no network, is of another
+    network or preprocessing, or states another licence.
     """
     first = parts[0][0]
     wanted, metadata = read_state_dict(first)
@@ -32,11 +35,13 @@ def averaged_files(parts: Sequence[tuple[Path, float]]) -> tuple[dict[str, Tenso
         raise WeightsError(f"{first}: names no network; average what tools/export_weights.py writes")
     mean: dict[str, Tensor] = {}
     licence: str | None = None
+    agreed = dict(metadata)
     for path, share in parts:
         state, stated = read_state_dict(path)
         for key in ("network", PREPROCESS_KEY):
             if stated.get(key) != metadata.get(key):
                 raise WeightsError(f"{path}: its {key} isn't that of {first}")
+        agreed = {key: text for key, text in agreed.items() if stated.get(key) == text}
         licence = licence or stated.get("licence")
         if stated.get("licence", licence) != licence:
             raise WeightsError(f"{path}: its licence isn't that of the others: {licence!r}")
@@ -49,9 +54,10 @@ def averaged_files(parts: Sequence[tuple[Path, float]]) -> tuple[dict[str, Tenso
                 mean[name] = mean.get(name, 0) + share * value.float()
             else:
                 mean.setdefault(name, value)
-    # Epoch, validation, calibration: true of the parts alone.
-    metadata = {key: metadata[key] for key in ("network", PREPROCESS_KEY, "data") if key in metadata}
+    agreed = {key: text for key, text in agreed.items() if key not in OF_PARTS}
+    if "data" in metadata:
+        agreed["data"] = metadata["data"]
     if licence is not None:
-        metadata["licence"] = licence
-    metadata["mean of"] = ", ".join(f"{share:g} {path.name}" for path, share in parts)
-    return mean, metadata
+        agreed["licence"] = licence
+    agreed["mean of"] = ", ".join(f"{share:g} {path.name}" for path, share in parts)
+    return mean, agreed
