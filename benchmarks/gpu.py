@@ -122,12 +122,14 @@ def measured(args: argparse.Namespace, clock: Clock) -> Iterator:
 
 def training(device, plan, clock: Clock, folder: Path) -> Iterator:
     from benchmarks import gpu_parts as parts
+    from utils.core.device import choose_by_trial
 
     for name, batch in zip(TRAINED, plan.batches, strict=True):
         alone = parts.network_row(name, device, plan, batch, clock.share("network"))
         yield alone
         steps = max(2, min(plan.steps, int(alone.value * clock.share("loader") / batch)))
         yield parts.loader_row(name, device, plan, batch, folder, steps)
+    choose_by_trial(False)  # what comes after it scores
 
 
 def table(rows: list, facts: dict) -> str:

@@ -32,7 +32,7 @@ from benchmarks.inputs import (
 from benchmarks.speed import build_net, extraction_settings, optimizer_of
 from benchmarks.timing import say
 from utils.augment.alike import Alike
-from utils.core.device import autocast
+from utils.core.device import autocast, choose_by_trial
 from utils.data.crops import Job, crop_name
 from utils.data.datasets import FaceDataset
 from utils.data.extraction import Extractor
@@ -242,6 +242,7 @@ def extraction_row(device: torch.device, plan: Plan, seconds: float, workers: in
 
 def network_row(name: str, device: torch.device, plan: Plan, batch: int, seconds: float) -> Row:
     """Images a second of the training step alone, in bf16 and channels_last, data on the device."""
+    choose_by_trial(True)  # as in training
     net = build_net(name).to(device, memory_format=torch.channels_last)
     images = torch.randn(batch, 3, plan.image, plan.image, device=device)
     images = images.to(memory_format=torch.channels_last)

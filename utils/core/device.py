@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # configs need the names below, not torch
 
 # Devices that plan anew for each shape of a batch: there, work comes in few fixed shapes and waits are few.
 GPU_TYPES = {"cuda"}
+# Ways of computing a convolution that cuDNN tries out, those that it expects to be fast. By default ten: with
+# them the first step of a training took half a minute.
+MOST_TRIALS = 4
 PRECISIONS = ("fp32", "bf16", "fp16")
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 AUTO = "auto"
@@ -57,6 +60,17 @@ def layout(device: torch.device | str, precision: str) -> torch.memory_format:
 
     in_order = is_gpu(device) and precision == "fp32"
     return torch.contiguous_format if in_order else torch.channels_last
+
+
+def choose_by_trial(on: bool) -> None:
+    """Whether cuDNN tries out ways of computing a convolution at each new shape, MOST_TRIALS at most.
+
+    It goes on with the fastest then; else it takes the one that it expects to be. Worth it where one shape
+    comes many times.
+    """
+    import torch
+
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = on, MOST_TRIALS
 
 
 def page_locked(array: np.ndarray) -> np.ndarray:

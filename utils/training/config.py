@@ -31,7 +31,9 @@ class TrainingConfig:
     tools/find_mesh.py. ema: decay a step of averaged weights, which are then the ones validated and kept as
     `state_dict`; 0 = no averaging. window: x1, y1, x2, y2 of the aligned 320-pixel face that the network sees
     (end exclusive), None = all of it; mean, std: of RGB in 0..1. step_epochs, step_factor: of the schedule
-    "step"; warmup: share of the schedule "onecycle". checkpoint_minutes: between saves within an epoch.
+    "step"; warmup: share of the schedule "onecycle". channels_last: images lie in memory pixel by pixel where
+    that is faster, on a CPU and in half precision; False = never. checkpoint_minutes: between saves within an
+    epoch.
     keep_every: besides the newest state and the best, the checkpoints of each keep_every-th epoch and of the
     end are kept; None = those of the last two epochs.
     """

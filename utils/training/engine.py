@@ -50,9 +50,9 @@ def train_one_epoch(
 
     take_step: the network in train mode, images (B, 3, S, S), labels (B,) -> `Step`; dataset: gives `Sample`s
     by `SampleKey`; order: the epoch's samples (N,) of dtype ORDER; drop_last: leave out those that fill no
-    batch. DataError in all processes if the loss isn't finite in one (naming the batch's files), or more than
-    1% of its crops are broken; ConfigError if the epoch began with other samples. `Stopped`, once all is
-    saved, if the run is asked to stop.
+    batch; in WS-DAN's published training they make a smaller one. DataError in all processes if the loss
+    isn't finite in one (naming the batch's files), or more than 1% of its crops are broken; ConfigError if
+    the epoch began with other samples. `Stopped`, once all is saved, if the run is asked to stop.
     """
     epoch, seen = trainer.position.epoch, trainer.position.seen
     if not trainer.position.train_on(digest_of(dataset.content(), order.tobytes())):

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from utils.core import distributed
 from utils.core.config import as_plain, describe
-from utils.core.device import is_gpu, pick_device
+from utils.core.device import choose_by_trial, is_gpu, layout, pick_device
 from utils.data.batches import Batch, KeptLoader
 from utils.training.config import TrainingConfig
 from utils.training.optim import AveragedWeights, build_optimizer, learning_rate
@@ -51,7 +51,7 @@ def begin(config: TrainingConfig) -> torch.device:
     device = pick_device(config.device)
     if device.type == "cuda" and distributed.world_size() > 1:
         device = torch.device("cuda", distributed.local_rank())
-    torch.backends.cudnn.benchmark = True  # images have one size
+    choose_by_trial(True)  # images have one size
     torch.manual_seed(config.seed)
     return device
 
@@ -77,7 +77,8 @@ class Trainer:
         self.config, self.device, self.form, self.path = config, device, form, path
         self.batch = config.total_batch(distributed.world_size())  # samples a step, over all processes
         self.workers = min(config.workers_each(distributed.world_size()), os.cpu_count() or 1)
-        self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+        best = layout(device, config.precision)
+        self.memory_format = best if config.channels_last else torch.contiguous_format
         self.model = model.to(memory_format=self.memory_format)
         self.averaged = AveragedWeights(self.model, config.ema)
         self.optimizer = build_optimizer(self.model, config)
@@ -169,14 +170,14 @@ class Trainer:
     def _plan_for(self, size: int) -> None:
         """Have cuDNN try out ways for the first size of a batch; others, as of the last one, do without."""
         self._planned = self._planned or size
-        torch.backends.cudnn.benchmark = size == self._planned
+        choose_by_trial(size == self._planned)
 
     def aligned_to_device(self, batch: Batch, size: int) -> Tensor:
         """A validation batch's aligned faces as the network's input; on a GPU filled up to `size` faces."""
         faces = batch.images.to(self.device, non_blocking=True)
         if is_gpu(self.device) and len(faces) < size:
             faces = torch.cat([faces, faces[:1].expand(size - len(faces), -1, -1, -1)])
-        torch.backends.cudnn.benchmark = True  # one shape
+        choose_by_trial(True)  # one shape
         return self.config.preprocess.batch(faces).to(memory_format=self.memory_format)
 
     def set_rate(self, step: int, steps_per_epoch: int) -> float:
