@@ -113,7 +113,10 @@ faces: $(STAMP)
 	test -e output/lists/mesh.npz || { $(PIP) install --no-deps -r requirements-mesh.txt && \
 	  $(PY) tools/find_mesh.py output/faces --out output/lists/mesh.npz; }
 
-# Xception in two stages, each averaged with its start; WS-DAN in one; both are calibrated as one, and state the verdict's limits.
+# Xception in two stages, each averaged with its start; WS-DAN in one; both are calibrated as one, by the bias that
+# their dev score asks for, and state the verdict's limits.
+DEV = --val DFDC=output/lists/dfdc-data.csv --elsewhere UTKFace=output/lists/utk.csv --faces output/faces \
+  --clips $(SHARED)/reals/clips
 weights: faces
 	$(PY) train-xception.py xception-conf-bundled.py originals=$(SHARED)/faces/faces.csv \
 	  pretrained=$(SHARED)/weights/xception-pairs.safetensors
@@ -129,13 +132,14 @@ weights: faces
 	$(PY) train-wsdan.py wsdan-conf/bundled.py originals=$(SHARED)/faces/faces.csv \
 	  pretrained=$(SHARED)/weights/wsdan-xception-gpu.safetensors
 	$(PY) tools/export_weights.py output/bundled-wsdan/last.pth output/N2.safetensors
+	$(PY) evaluate.py dev pair=output/N1.safetensors:.7,output/N2.safetensors:.3 $(DEV) --output output/dev-pair
 	$(PY) tools/calibrate.py output/N1.safetensors:.7 output/N2.safetensors:.3 \
 	  --list output/lists/dfdc-data.csv val --list output/lists/utk.csv dev --faces output/faces --half A --limit 400 \
-	  --bias -1.1 --state licence="research use only: made from DFDC data" \
+	  --bias-of output/dev-pair.json:pair --state licence="research use only: made from DFDC data" \
+	  --report output/calibration \
 	  --output output/bundled-xception.safetensors output/bundled-wsdan.safetensors
 	$(PY) evaluate.py dev bundled=output/bundled-xception.safetensors:.7,output/bundled-wsdan.safetensors:.3 \
-	  --val output/lists/dfdc-data.csv --elsewhere output/lists/utk.csv --faces output/faces \
-	  --clips $(SHARED)/reals/clips --limits
+	  $(DEV) --limits
 
 weights-check: $(STAMP)
 	$(PY) tools/check_weights.py

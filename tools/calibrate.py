@@ -2,16 +2,17 @@
 
     python tools/calibrate.py a.safetensors --list lists/dfdc-data.csv val --faces faces --half A
     python tools/calibrate.py a.safetensors:.6 b.safetensors:.4 --list lists/dfdc-data.csv val \\
-        --list lists/utk.csv dev --faces faces --half A --bias -0.4
+        --list lists/utk.csv dev --faces faces --half A --bias-of output/dev.json:both --report calibration
 
 Several networks are calibrated as one ensemble whose mean is of logits (`combine = "logits"`), with one
 temperature and one bias. Each --list is a domain: its real faces weigh as much as any other's, and all fakes
-as much as all reals. --bias: what `evaluate.py dev` says the logit must be moved by; it is, where the fit
-moves it less, and the scale is fitted to that. Scoring needs nothing new: `<name>-calibrated.safetensors` (or
+as much as all reals. --bias-of: a report of `evaluate.py dev --output`, and which of its candidates these
+files are; it says what the logit must be moved by. It is, where the fit moves it less, and the scale is
+fitted to that; --bias gives the number itself. Scoring needs nothing new: `<name>-calibrated.safetensors` (or
 --output) hold the same networks with other last layers, in fp16, and a note of what was done to the logit, in
-all where they were calibrated before. Log loss before and after is printed for the faces it was fitted on:
-two numbers are fitted, so it says little about others. One crop a video counts. --state licence="research use
-only" and the like go into the metadata.
+all where they were calibrated before. Log loss before and after is of the faces it was fitted to: two numbers
+are fitted, so it says little about others. --report NAME writes it as NAME.md and NAME.json. One crop a video
+counts. --state licence="research use only" and the like go into the metadata.
 Exit codes: 0 written, 1 unusable faces or disk, 2 usage or unusable weights, 130 Ctrl-C.
 """
 
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from utils.evaluation.calibration import Note
+    from utils.evaluation.calibration import Calibration, Note
+    from utils.evaluation.calibration_steps import Steps
     from utils.weights.preprocess import Preprocess
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from utils.evaluation.command_options import report_name  # noqa: E402
 
 OF_BEFORE = ("verdict", "validation")  # metadata that hold for the scores of before, not for calibrated ones
 
@@ -46,11 +50,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--faces", type=Path, required=True, help="folder of <video>/<frame>.png crops")
     parser.add_argument("--half", choices=("A", "B"), help="only this half of each set")
     parser.add_argument("--limit", type=int, help="use so many videos of each list only")
-    parser.add_argument("--bias", type=float, help="move the logit by at least so much, before the scale")
+    bias = parser.add_mutually_exclusive_group()
+    bias.add_argument("--bias", type=float, help="move the logit by at least so much, before the scale")
+    bias.add_argument("--bias-of", metavar="NAME.json:CANDIDATE", help="by what evaluate.py dev says")
     parser.add_argument("--output", type=Path, nargs="+", default=[], help="files to write, one a network")
     parser.add_argument("--state", action="append", default=[], metavar="KEY=TEXT", help="metadata as well")
+    parser.add_argument("--report", type=report_name, metavar="NAME", help="write NAME.md, NAME.json")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--device", default="auto")
+    argv = sys.argv[1:] if argv is None else argv
     arguments = parser.parse_args(argv)
     if (arguments.limit is not None and arguments.limit < 2) or arguments.batch_size < 1:
         parser.error("--limit must be at least 2 and --batch-size at least 1")
@@ -61,7 +69,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from utils.core.console import run
 
-    return run(lambda: calibrate(arguments), memory_advice="try a smaller --batch-size")
+    command = ["python", "tools/calibrate.py", *argv]
+    return run(lambda: calibrate(arguments, command), memory_advice="try a smaller --batch-size")
 
 
 class Network(NamedTuple):
@@ -76,15 +85,18 @@ class Network(NamedTuple):
     note: Note
 
 
-def calibrate(arguments: argparse.Namespace) -> int:
-    """Write the calibrated weights, and say what changed; exit status. Raises UserError and OSError."""
+def calibrate(arguments: argparse.Namespace, command: list[str]) -> int:
+    """Write the calibrated weights, and report what changed; exit status. Raises UserError and OSError."""
     import numpy as np
 
     from utils.core.device import pick_device
+    from utils.core.files import check_report, give_report
     from utils.evaluation import calibration
-    from utils.weights.checkpoint import save_weights
+    from utils.evaluation.calibration_steps import Steps
 
+    check_report(arguments.report)
     networks = opened(arguments)
+    bias = asked_bias(arguments, networks)
     device = pick_device(arguments.device)
     paths, labels, domains = chosen_faces(arguments)
     seen = [inputs_of(network, paths, arguments.batch_size, device) for network in networks]
@@ -92,26 +104,42 @@ def calibrate(arguments: argparse.Namespace) -> int:
     directions = [calibration.direction_of(*pair) for pair in zip(layers, seen, strict=True)]
     tables = [calibration.columns(*row) for row in zip(layers, seen, directions, strict=True)]
     table = np.average(tables, axis=0, weights=[network.share for network in networks])  # (N, 2)
-    scale, offset = fitted(table, labels, domains)
-    if arguments.bias is not None and scale * arguments.bias < offset:
-        print(loss_line("with that bias", table @ (scale, scale * arguments.bias), labels, domains))
-        weights = calibration.alike(labels, domains)
-        scale, offset = calibration.fit_scale(table, labels, weights, arguments.bias)
-        print(loss_line("with that bias, its scale fitted", table @ (scale, offset), labels, domains))
+    steps = Steps(labels, domains)
+    scale, offset = fitted(table, steps, bias)
     fitted_on = ", ".join(f"{Path(name).name} {set_name}" for name, set_name in arguments.list)
     fitted_on += f", half {arguments.half}" if arguments.half else ""
+    notes = {}
     for network, layer, direction in zip(networks, layers, directions, strict=True):
         change = calibration.Calibration(scale, offset, direction)
-        calibration.apply(layer, change)
-        note = network.note.then(change, len(labels), fitted_on)
-        stated = {key: text for key, text in network.metadata.items() if key not in OF_BEFORE}
-        stated |= dict(text.split("=", 1) for text in arguments.state)
-        stated[calibration.CALIBRATION_KEY] = note.to_metadata()
-        save_weights(network.net, network.output, stated)
-        print(f"{network.output}: logit * {note.scale:.4f} + {note.offset:.4f}")
+        notes[network.output] = write(network, layer, change, arguments.state, (len(labels), fitted_on))
+    text, data = report_of(steps, bias, fitted_on, notes)
+    give_report(arguments.report, command, text, data)
     if any("verdict" in network.metadata for network in networks):
         print("the verdict's limits of before are gone: `evaluate.py dev --limits` measures them anew")
     return 0
+
+
+def asked_bias(arguments: argparse.Namespace, networks: list[Network]) -> float | None:
+    """What the logit is to be moved by at least; None = what the fit moves it by. ConfigError."""
+    from utils.evaluation.calibration_steps import bias_of
+    from utils.evaluation.dev_score import Member
+
+    if arguments.bias_of is None:
+        return arguments.bias
+    return bias_of(arguments.bias_of, [Member(network.path, network.share) for network in networks])
+
+
+def report_of(steps: Steps, bias: float | None, fitted_on: str, notes: dict[Path, Note]) -> tuple[str, dict]:
+    """As Markdown and as plain data: the faces, each step, and what was done to the files' logits."""
+    counts = {kind: int((steps.labels == label).sum()) for label, kind in enumerate(("real", "fake"))}
+    said = f"Fitted to {counts['real']} real and {counts['fake']} fake faces: {fitted_on}"
+    said += f"; bias {bias:g}" if bias is not None else ""
+    lines = [f"- {path}: logit * {note.scale:.4f} + {note.offset:.4f}" for path, note in notes.items()]
+    data = {
+        "fitted_on": fitted_on, "faces": counts, "bias": bias, "steps": steps.figures,
+        "files": {path.name: {"scale": note.scale, "offset": note.offset} for path, note in notes.items()},
+    }  # fmt: skip
+    return "\n\n".join([said, steps.table().markdown(), "\n".join(lines)]), data
 
 
 def opened(arguments: argparse.Namespace) -> list[Network]:
@@ -182,38 +210,47 @@ def inputs_of(network: Network, paths: list[Path], batch_size: int, device: torc
     return torch.cat(inputs)
 
 
-def fitted(table: np.ndarray, labels: np.ndarray, domains: np.ndarray) -> tuple[float, float]:
-    """Scale and offset; says on how many faces, and the log loss of each domain before and after."""
+def fitted(table: np.ndarray, steps: Steps, bias: float | None) -> tuple[float, float]:
+    """Scale and offset; what they do, and a bias that moves the logit further, is added to the steps."""
     from utils.evaluation import calibration
 
+    labels, domains = steps.labels, steps.domains
     counts = [int((labels == label).sum()) for label in (0, 1)]
-    print(f"fitting on {counts[0]} real and {counts[1]} fake faces of {len(set(domains))} domains")
     if min(counts) < calibration.FEW_FACES:
         few = f"{counts[0]} real and {counts[1]} fake faces are few: below {calibration.FEW_FACES} of each"
         print(f"warning: {few} the two numbers are uncertain", file=sys.stderr)
-    scale, offset = calibration.fit(table, labels, calibration.alike(labels, domains))
-    print(loss_line("as it was", table[:, 0], labels, domains))
+    weights = calibration.alike(labels, domains)
+    scale, offset = calibration.fit(table, labels, weights)
+    steps.add("as it was", table[:, 0])
     first = domains == domains[0]
     if len(set(domains)) > 1:
         alone = calibration.fit(table[first], labels[first], calibration.alike(labels[first], domains[first]))
-        print(loss_line(f"fitted on {domains[0]} alone", table @ alone, labels, domains))
-    print(loss_line("fitted on all, each domain's reals alike", table @ (scale, offset), labels, domains))
+        steps.add(f"fitted on {domains[0]} alone", table @ alone)
+    steps.add("fitted on all, each domain's reals alike", table @ (scale, offset))
+    if bias is not None and scale * bias < offset:
+        steps.add("with the bias", table @ (scale, scale * bias))
+        scale, offset = calibration.fit_scale(table, labels, weights, bias)
+        steps.add("with the bias, its scale fitted", table @ (scale, offset))
     return scale, offset
 
 
-def loss_line(name: str, logits: np.ndarray, labels: np.ndarray, domains: np.ndarray) -> str:
-    """Balanced log loss of the domains that have both kinds, and every domain's reals called fake."""
-    from utils.core.metrics import frame_metrics
-    from utils.scoring.ensemble import to_probabilities
+def write(
+    network: Network, layer: nn.Linear, change: Calibration, stated: list[str], fitted_to: tuple[int, str]
+) -> Note:
+    """Write a network with the change in its last layer, and return what was done to its logit in all.
 
-    parts = []
-    for domain in dict.fromkeys(domains.tolist()):
-        part = domains == domain
-        figures = frame_metrics(labels[part], to_probabilities(logits[part]))
-        if len(set(labels[part])) == 2:
-            parts.append(f"{domain} log loss {figures['balanced_log_loss']:.4f}")
-        parts.append(f"{domain} reals called fake {(logits[part & (labels == 0)] > 0).mean():.1%}")
-    return f"{name}: {', '.join(parts)}"
+    stated: KEY=TEXT for the metadata; fitted_to: how many faces, and which.
+    """
+    from utils.evaluation import calibration
+    from utils.weights.checkpoint import save_weights
+
+    calibration.apply(layer, change)
+    note = network.note.then(change, *fitted_to)
+    metadata = {key: text for key, text in network.metadata.items() if key not in OF_BEFORE}
+    metadata |= dict(text.split("=", 1) for text in stated)
+    metadata[calibration.CALIBRATION_KEY] = note.to_metadata()
+    save_weights(network.net, network.output, metadata)
+    return note
 
 
 if __name__ == "__main__":

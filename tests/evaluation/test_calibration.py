@@ -11,12 +11,15 @@ from scripts import load_script
 from small_config import SMALL, write_weights
 from torch import nn
 
-from utils.core.errors import DataError, WeightsError
+from tools.fill_tables import tables_in
+from utils.core.errors import ConfigError, DataError, WeightsError
 from utils.evaluation import calibration
+from utils.evaluation.calibration_steps import Steps, bias_of
+from utils.evaluation.dev_score import Member
 from utils.evaluation.measures import labelled_faces, spread
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.ensemble import build_ensemble, to_probabilities
-from utils.weights.checkpoint import read_state_dict, save_state_dict, save_weights
+from utils.weights.checkpoint import read_state_dict, save_state_dict, save_weights, tensors_digest
 from utils.weights.preprocess import PREPROCESS_KEY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,8 +196,11 @@ def test_the_tool_writes_weights_that_score_as_fitted(data, tmp_path, capsys):
                              "verdict": "of before", "validation": "of before"})  # fmt: skip
     assert tool().main([str(named), *arguments, "--batch-size", "5", "--state", "licence=yours = mine"]) == 0
     out, warned = capsys.readouterr()
-    before, after = (float(part.split(" log loss ")[1].split(",")[0]) for part in out.splitlines()[1:3])
-    assert after <= before and "24 real and 24 fake" in out
+    [(_, headings, rows)] = tables_in(out)
+    assert headings == ["dfdc.json log loss", "dfdc.json price", "dfdc.json reals called fake"]
+    (before, price, _), (after, gain, _) = rows.values()
+    assert float(price) == 0 and float(gain) == pytest.approx(float(after) - float(before), abs=1e-4)
+    assert float(gain) <= 0 and "24 real and 24 fake" in out
     assert "warning: 24 real and 24 fake faces are few" in warned
 
     written = tmp_path / "named-calibrated.safetensors"
@@ -204,7 +210,11 @@ def test_the_tool_writes_weights_that_score_as_fitted(data, tmp_path, capsys):
     assert metadata[PREPROCESS_KEY] == SMALL.to_metadata()
     once = calibration.Note.read(metadata["calibrated"])
     twice = tmp_path / "twice.safetensors"
-    assert tool().main([str(written), *arguments, "--output", str(twice)]) == 0
+    report = ["--report", str(tmp_path / "out" / "report")]
+    assert tool().main([str(written), *arguments, "--output", str(twice), *report]) == 0
+    data = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert data["faces"] == {"real": 24, "fake": 24} and set(data["files"]) == {"twice.safetensors"}
+    assert tables_in((tmp_path / "out" / "report.md").read_text()) == tables_in(capsys.readouterr().out)
     note = calibration.Note.read(read_state_dict(twice)[1]["calibrated"])
     assert (once.times, note.times, note.faces, note.fitted_on) == (1, 2, 48, "dfdc.json valid")
     # fitted to the same faces there is nothing left to do, but for the rounding to fp16
@@ -214,6 +224,49 @@ def test_the_tool_writes_weights_that_score_as_fitted(data, tmp_path, capsys):
     probability = ensemble.predict(np.stack([faces.face(k) for k in range(len(faces))]))
     expected = 1 / (1 + np.exp(-(found.scale * logit + found.offset)))
     np.testing.assert_allclose(probability, expected, atol=0.02)  # fp16
+
+
+def test_the_bias_is_that_of_the_same_ensemble_in_the_report(tmp_path):
+    one = Member(write_weights(tmp_path / "one.safetensors"), 0.7)
+    two = Member(write_weights(tmp_path / "two.safetensors", sign=-1), 0.3)
+    members = [
+        {"file": "elsewhere", "content": tensors_digest(member.path), "weight": member.weight}
+        for member in (two, one)
+    ]
+    row = {"name": "a:b", "members": members, "combine": "logits", "flip": False, "bias": -0.75}
+    path = tmp_path / "dev.json"
+
+    def stated(change: dict, name: str = "a:b") -> float:
+        path.write_text(json.dumps({"candidates": [{"name": "before"}, row | change]}))
+        return bias_of(f"{path}:{name}", [one, two])
+
+    assert stated({}) == -0.75
+    for change, name in (
+        ({}, "c"), ({"bias": None}, "a:b"), ({"bias": float("inf")}, "a:b"), ({"members": []}, "a:b"),
+        ({"members": members[:1]}, "a:b"), ({"combine": "probabilities"}, "a:b"), ({"flip": True}, "a:b"),
+        ({"members": [member | {"weight": 0.5} for member in members]}, "a:b"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=f"dev.json.*'{name}'|'{name}'.*dev.json"):
+            stated(change, name)
+    for text in ("[]", "{}", "no JSON"):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match="dev.json"):
+            bias_of(f"{path}:a:b", [one, two])
+    for text in ("none.json:a", "dev.json", "dev.json:", ".json:a", "dev"):
+        with pytest.raises(ConfigError, match=f"--bias-of.*{text.partition(':')[0]}"):
+            bias_of(text, [one, two])
+
+
+def test_the_price_is_against_the_first_step_and_reals_alone_have_none():
+    labels, domains = np.array([0, 1, 0, 0]), np.array(["a", "a", "b", "b"])
+    steps = Steps(labels, domains)
+    steps.add("first", np.array([-1.0, 1.0, 1.0, -1.0]))
+    steps.add("moved", np.array([-2.0, 0.0, 0.0, -2.0]))
+    table = steps.table()
+    assert table.headings == ["step", "a log loss", "a price", "a reals called fake", "b reals called fake"]
+    first, moved = np.log1p(np.exp(-1)), (np.log1p(np.exp(-2)) + np.log(2)) / 2
+    assert table.rows[0][1:] == [f"{first:.4f}", "+0.0000", "0.0%", "50.0%"]
+    assert table.rows[1][1:] == [f"{moved:.4f}", f"{moved - first:+.4f}", "0.0%", "0.0%"]
 
 
 def test_errors_are_one_line(data, tmp_path, capsys):
@@ -234,6 +287,11 @@ def test_errors_are_one_line(data, tmp_path, capsys):
         assert tool().main([weights, *common]) == 2
         error = capsys.readouterr().err
         assert error.startswith(f"error: {weights}: ") and error.count("\n") == 1 and said in error
+    named = str(tmp_path / "named.safetensors")
+    save_state_dict(state, named, metadata)
+    assert tool().main([named, *common, "--bias-of", str(tmp_path / "none.json:a")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and "none.json" in error
     before = Path(odd).read_bytes()
     for output, said in (("a.pth", "must end in .safetensors"), (odd, "would be overwritten")):
         assert tool().main([odd, *common, "--output", output]) == 2

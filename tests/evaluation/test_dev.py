@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import load_script
 from small_config import SMALL
 
 from models import xception
@@ -17,7 +18,7 @@ from utils.evaluation.dev_score import Candidate, Member, combined, judged, read
 from utils.evaluation.dev_set import Part, Sizes, Sources
 from utils.evaluation.measures import half_of, labelled_faces
 from utils.scoring.config import SubmissionConfig
-from utils.scoring.verdict import limits_for
+from utils.scoring.verdict import Limits, limits_for
 from utils.weights.checkpoint import read_metadata, save_weights, tensors_digest
 from utils.weights.preprocess import PREPROCESS_KEY
 
@@ -203,6 +204,19 @@ def test_the_verdicts_limits_are_written_into_the_files(made, tmp_path, monkeypa
     assert "Theirs" in limits.reals.sets[0][1] and "Ours" in limits.fakes.sets[0][1]
     assert [tensors_digest(path) for path in files] == before
     assert read_metadata(files[0])["note"] == "kept"
+
+
+def test_the_command_states_limits_by_the_names_of_the_lists(made, tmp_path, monkeypatch, face):
+    parts = build(made, tmp_path, monkeypatch, lambda paths: [[face] for _ in paths])
+    monkeypatch.setattr(dev_set, "dev_set", lambda sources, *_: parts * (sources.val == made / "val.csv"))
+    path = weights(tmp_path / "one.safetensors", 1, network="xception")
+    lists = ["--val", f"Ours={made / 'val.csv'}", "--elsewhere", str(made / "other.csv")]
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    folders = ["--faces", str(made / "faces"), "--clips", str(made / "clips"), "--kept", str(kept)]
+    assert load_script("evaluate.py").main(["dev", f"one={path}", *lists, *folders, "--limits"]) == 0
+    limits = Limits.from_metadata(read_metadata(path)["verdict"])
+    assert limits.reals.name == "2 real faces of other and 2 real clips" and "Ours" in limits.fakes.name
 
 
 def test_a_list_is_called_by_a_name_that_is_given_or_by_its_own(tmp_path):

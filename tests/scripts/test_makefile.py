@@ -1,12 +1,19 @@
-"""`make setup`: quick the second time, no Python that is asked for passed over, and torch without CUDA."""
+"""`make setup`: quick the second time, no Python that is asked for passed over, and torch without CUDA.
+
+`make weights`: its lines fit what they run and each other.
+"""
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from utils.core.config import load_config
+from utils.training.config import WSDANConfig, XceptionConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 # A `make test` around this would hand them on.
@@ -123,6 +130,37 @@ def test_without_cpu_everything_comes_from_the_usual_index(fresh):
     assert make(fresh, "setup", "PYTHON=./recorder", TORCH_IS="cpu").returncode == 0
     venv, rest, *_ = pip_calls(fresh)
     assert "--system-site-packages" not in venv and "torch.txt" not in rest
+
+
+def commands_of(folder: Path, target: str) -> list[list[str]]:
+    """What a target would run, a list of words each, without the interpreter."""
+    done = make(folder, "-n", target)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.replace("\\\n", " ").splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.startswith(".venv/bin/python ")]
+
+
+@pytest.mark.parametrize(
+    "script, schema", [("train-xception.py", XceptionConfig), ("train-wsdan.py", WSDANConfig)]
+)
+def test_each_training_of_weights_has_a_config_that_loads(folder, script, schema):
+    lines = [words[1:] for words in commands_of(folder, "weights") if words[0] == script]
+    assert lines
+    for config, *changes in lines:
+        loaded = load_config(ROOT / config, schema, changes)
+        assert loaded.pretrained.endswith(".safetensors") and loaded.groups
+
+
+def test_the_bias_of_weights_is_measured_on_what_is_calibrated(folder):
+    commands = commands_of(folder, "weights")
+    [first, second] = [words for words in commands if words[:2] == ["evaluate.py", "dev"]]
+    [calibrated] = [words for words in commands if words[0] == "tools/calibrate.py"]
+    assert commands.index(first) < commands.index(calibrated) < commands.index(second)
+    name, _, members = first[2].partition("=")
+    assert calibrated[1:3] == members.split(",")
+    written = first[first.index("--output") + 1]
+    assert calibrated[calibrated.index("--bias-of") + 1] == f"{written}.json:{name}"
+    assert "--limits" in second and "--limits" not in first
 
 
 def test_make_alone_lists_the_targets():
