@@ -14,7 +14,7 @@ USER dfdc
 WORKDIR /home/dfdc/repository
 
 # Packages first: they are installed again only when what is required changes.
-COPY --chown=dfdc Makefile requirements.txt requirements-dev.txt requirements-nodeps.txt ./
+COPY --chown=dfdc Makefile requirements.txt requirements-dev.txt requirements-dask.txt requirements-nodeps.txt ./
 RUN PIP_NO_CACHE_DIR=1 make setup CPU=1
 COPY --chown=dfdc . .
 

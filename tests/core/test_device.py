@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from utils.core.device import autocast, pick_device
+from utils.core.device import autocast, one_of_several, pick_device
 from utils.core.errors import ConfigError
 
 
@@ -22,6 +22,20 @@ def test_unknown_names(name):
 def test_gpus_that_are_not_there(name):
     with pytest.raises(ConfigError, match=f"device {name} is not there"):
         pick_device(name)
+
+
+@pytest.mark.parametrize(
+    "name, count, expected",
+    [
+        ("auto", 2, ["cuda:0", "cuda:1", "cuda:0"]), ("cuda", 3, ["cuda:0", "cuda:1", "cuda:2"]),
+        ("cuda:1", 2, ["cuda:1"] * 3), ("cpu", 2, ["cpu"] * 3),
+        ("auto", 1, ["auto"] * 3), ("auto", 0, ["auto"] * 3),
+    ],
+)  # fmt: skip
+def test_gpus_are_dealt_out_to_workers(monkeypatch, name, count, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    assert [one_of_several(name, number) for number in range(3)] == expected
 
 
 @pytest.mark.parametrize(

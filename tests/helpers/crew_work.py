@@ -17,13 +17,14 @@ class Media:
 class Squares:
     """Items are (what, number): "ok" is squared; the others signal, end or block their worker, or raise.
 
-    log: a folder that gets a file a start of an item.
+    log: a folder that gets a file a start of an item, `worker-<number>-<pid>` a start of a worker.
     """
 
     def __init__(self, log: Path):
         self.log = log
 
     def open(self, number: int = 0, threads: int | None = None) -> None:
+        (self.log / f"worker-{number}-{os.getpid()}").touch()
         if (self.log / "broken").exists():
             os._exit(3)
         if (self.log / "stuck").exists():

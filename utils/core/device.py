@@ -85,10 +85,11 @@ def page_locked(array: np.ndarray) -> np.ndarray:
 
 
 def one_of_several(name: str, number: int) -> str:
-    """The device for the worker of this number: "auto" on a machine with several GPUs is one of them."""
+    """The device for the worker of this number: "auto" and "cuda" are one of several GPUs in turn."""
     import torch
 
-    count = torch.cuda.device_count() if name == "auto" and torch.cuda.is_available() else 0
+    is_open = name in ("auto", "cuda")
+    count = torch.cuda.device_count() if is_open and torch.cuda.is_available() else 0
     return f"cuda:{number % count}" if count > 1 else name
 
 
