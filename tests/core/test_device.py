@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from utils.core.device import autocast, one_of_several, pick_device
+from utils.core.device import autocast, layout, one_of_several, pick_device
 from utils.core.errors import ConfigError
 
 
@@ -45,6 +45,14 @@ def test_precision_of_a_product(precision, dtype):
     with autocast("cpu", precision):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == dtype
+
+
+@pytest.mark.parametrize("device, precision, expected", [
+    ("cuda", "fp32", torch.contiguous_format), ("cuda:1", "fp32", torch.contiguous_format),
+    ("cuda", "bf16", torch.channels_last), ("cuda", "fp16", torch.channels_last),
+    ("cpu", "fp32", torch.channels_last), ("cpu", "bf16", torch.channels_last)])  # fmt: skip
+def test_images_lie_plane_by_plane_only_in_float32_on_a_gpu(device, precision, expected):
+    assert layout(device, precision) == layout(torch.device(device), precision) == expected
 
 
 def test_unknown_precision():

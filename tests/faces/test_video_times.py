@@ -17,12 +17,42 @@ def read(path, every=1):
     return [frame for _, frame in reader], reader
 
 
+@pytest.fixture
+def shown(monkeypatch):
+    """Times of the frames that come out of a decoder, wanted or not."""
+    stamps, is_whole = [], Decoder._is_whole
+    monkeypatch.setattr(
+        Decoder, "_is_whole", lambda self, frame: stamps.append(frame.pts) or is_whole(self, frame)
+    )
+    return stamps
+
+
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory):
     def setup(stream):
         stream.options = {"g": "20", "bf": "3", "sc_threshold": "0"}
 
     return write_clip(tmp_path_factory.mktemp("times") / "a.mp4", 200, setup=setup)
+
+
+class TestLeftOut:
+    """Frames that nobody wants, and which no other is made from, aren't decoded."""
+
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_by_number(self, long_clip, shown, threads):
+        all_frames = read(long_clip)[0]
+        assert len(shown) == 200
+        shown.clear()
+        reader = FrameReader(long_clip, every=10, threads=threads)
+        for number, frame in reader:
+            np.testing.assert_array_equal(frame, all_frames[number])
+        assert 20 <= len(shown) < 150
+        assert reader.decoded == 200 and reader.warning is None
+
+    def test_by_time(self, long_clip, shown):
+        ((seconds, frame),) = FrameReader(long_clip, threads=1).at([18 / RATE])
+        assert round(seconds * RATE) == 18 and len(shown) < 15
+        np.testing.assert_array_equal(frame, read(long_clip)[0][18])
 
 
 class TestTimes:

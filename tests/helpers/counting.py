@@ -13,13 +13,14 @@ WAITING = {
 
 
 class Calls(list):
-    """Shapes of the inputs of a network's forwards, and the threads they ran in."""
+    """Shapes of the inputs of a network's forwards, their threads, and how the inputs lay in memory."""
 
     def __init__(self, net):
-        self.threads, self.handle = set(), net.register_forward_pre_hook(self._note)
+        self.threads, self.by_pixel, self.handle = set(), set(), net.register_forward_pre_hook(self._note)
 
     def _note(self, _, inputs):
         self.append(tuple(inputs[0].shape))
+        self.by_pixel.add(inputs[0].is_contiguous(memory_format=torch.channels_last))
         self.threads.add(threading.current_thread())
 
 

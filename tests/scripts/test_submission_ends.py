@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from processes import start_stoppable
 from scripts import load_script
 from submissions import SCRIPT, rows
@@ -38,6 +39,21 @@ def test_outputs_that_cannot_be_written_end_it_before_the_work(
     monkeypatch.setattr("utils.scoring.scorer.build", lambda *_: pytest.fail("networks were built first"))
     got, _, err = main(folder, "--config", config, "--output", tmp_path / output)
     assert got == code and message in err and output in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("where", ["scorer.build", "scorer.PeopleDetector.detect"])
+def test_where_a_gpu_s_memory_runs_out_it_is_said_which_keys_help(
+    main, monkeypatch, clip, config, tmp_path, where
+):
+    """While networks are loaded, and while clips are scored."""
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(f"utils.scoring.{where}", full)
+    code, _, err = main(clip, "--config", config, "--output", tmp_path / "o.csv", "faces=all")
+    assert code == 1 and "detect_batch=1" in err and "batch_size" in err
+    assert ("--resume" in err) == where.endswith("detect")
 
 
 @pytest.mark.parametrize(

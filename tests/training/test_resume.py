@@ -124,18 +124,26 @@ def tiny_process(values: dict) -> int:
 
 
 def elsewhere_process(values: dict) -> int:
-    """The second process's disk doesn't hold the first one's checkpoint."""
+    """The second process's disk holds another checkpoint than the first one's, or none; 1 if that is said."""
     script.build_network = lambda name: TinyNet()
     if os.environ["RANK"] == "1":
         values = values | {"save_dir": values["save_dir"] + "-elsewhere"}
-    with pytest.raises(ConfigError, match="save_dir: process 0 .*last.pth.*process 1 .*nothing"):
+    with pytest.raises(ConfigError, match="save_dir: process 0 .*last.pth.*process 1 "):
         script.train(XceptionConfig(**values))
     return 1
 
 
-def test_nodes_that_would_go_on_from_different_checkpoints_stop(data, tmp_path):
+@pytest.mark.parametrize("other", [None, {"epoch": 0}, {"step": 1}])
+def test_nodes_that_would_go_on_from_different_checkpoints_stop(data, tmp_path, other):
+    """No file, one of an epoch before, one of another step."""
     one = config(data, tmp_path / "run", n_epoches=1)
     assert run_processes(tiny_process, one) == [0, 0]
+    if other is not None:
+        last = load_checkpoint(tmp_path / "run" / "last.pth")
+        tallies = [part | {"step": other.get("step", 0)} for part in last["tallies"]]
+        elsewhere = last | {"epoch": other.get("epoch", 1), "tallies": tallies}
+        (tmp_path / "run-elsewhere").mkdir()
+        save_checkpoint(elsewhere, tmp_path / "run-elsewhere" / "last.pth")
     assert run_processes(elsewhere_process, config(data, tmp_path / "run")) == [1, 1]
 
 
