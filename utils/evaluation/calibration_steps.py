@@ -59,7 +59,8 @@ class Steps:
                 if "reals called fake" in row:
                     cells.append(f"{row['reals called fake']:.1%}")
             rows.append([name, *cells])
-        return Table(["step", *headings], rows)
+        note = "Log loss: both classes alike. Price: what it is above that of the first row."
+        return Table(["step", *headings], rows, note=note)
 
 
 def bias_of(text: str, members: Sequence[Member]) -> float:
