@@ -14,7 +14,15 @@ from utils.core.errors import WeightsError
 from utils.core.files import give_report
 from utils.data.crops import write_faces_csv
 from utils.evaluation.corruptions import CORRUPTIONS
-from utils.evaluation.measures import LabelledFaces, corrupted, figures, probabilities, variant_table
+from utils.evaluation.measures import (
+    LabelledFaces,
+    corrupted,
+    figures,
+    found_table,
+    probabilities,
+    variant_table,
+)
+from utils.evaluation.scores import Judged
 from utils.faces.align import TEMPLATE
 from utils.faces.detector import Face
 
@@ -98,6 +106,15 @@ def test_figures_of_a_known_ensemble():
     table = variant_table(rows).markdown()
     assert table.splitlines()[2].startswith("| plain | 1.0000 | 0.") and table.count("\n") == 8
     assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+def test_what_is_found_is_a_share_of_so_many():
+    rows = {
+        "plain": Judged("plain", np.array([0, 0, 0, 1, 1]), np.array([0.5, 0.6, 0.1, 0.5, 0.9])).figures(),
+        "reals": {"fake_as_fake": 0, "fakes": 0, "real_as_fake": 1, "reals": 3},
+    }
+    plain, reals = found_table(rows).rows
+    assert plain == ["plain", "50.0% of 2", "33.3% of 3"] and reals == ["reals", "none there", "33.3% of 3"]
 
 
 def test_answers_that_are_no_numbers_are_told():

@@ -32,7 +32,7 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict, list, list]:
     from utils.core.device import pick_device
     from utils.core.errors import ConfigError
     from utils.evaluation.corruptions import CORRUPTIONS
-    from utils.evaluation.measures import figures, labelled_faces, probabilities, variant_table
+    from utils.evaluation.measures import figures, found_table, labelled_faces, probabilities, variant_table
     from utils.evaluation.report_tables import joined
     from utils.evaluation.scores import table_of
     from utils.evaluation.swaps import swapped_faces
@@ -61,5 +61,5 @@ def work(arguments: argparse.Namespace) -> tuple[str, dict, list, list]:
         "faces": counts, "fakes": arguments.fakes, "seed": arguments.seed, "config": stated(config),
         "figures": rows, "all_figures": plain,
     }  # fmt: skip
-    tables = [variant_table(rows), table_of(plain)]
+    tables = [variant_table(rows), found_table(plain), table_of(plain)]
     return f"{counts}, seed {arguments.seed}\n\n{joined(tables)}", data, tables, judged

@@ -193,3 +193,12 @@ def variant_table(rows: dict[str, dict[str, float]]) -> Table:
         alarms = "undefined" if row["false_alarms"] != row["false_alarms"] else f"{row['false_alarms']:.1%}"
         lines.append([name, *(shown(row[figure]) for figure in FIGURES), alarms])
     return Table(["corruption", *HEADINGS, "reals called fake"], lines)
+
+
+def found_table(rows: dict[str, dict[str, float]]) -> Table:
+    """A row a variant, as of `Judged.figures`: how many fakes and how many reals are above 0.5."""
+    lines = []
+    for name, row in rows.items():
+        pairs = (row["fake_as_fake"], row["fakes"]), (row["real_as_fake"], row["reals"])
+        lines.append([name, *(f"{above / of:.1%} of {of}" if of else "none there" for above, of in pairs)])
+    return Table(["corruption", "fakes found at 0.5", "reals called fake at 0.5"], lines)
