@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     command.add(parser)
     arguments = parser.parse_intermixed_args(argv[1:])
 
-    from utils.core.console import SMALLER_BATCH, run
+    from utils.core.console import LESS_AT_ONCE, MORE_MEMORY, SMALLER_BATCH, run
     from utils.core.files import check_report, give_report
     from utils.core.shortage import room_for_torch
 
@@ -56,7 +56,8 @@ def main(argv: list[str] | None = None) -> int:
         page = page_of(argv[0], line, *shown) if arguments.output else ""
         return give_report(arguments.output, line, text, data, page)
 
-    return run(report, memory_advice=SMALLER_BATCH)
+    advice = {"faces": SMALLER_BATCH, "clips": LESS_AT_ONCE, "people": LESS_AT_ONCE}  # keys they have
+    return run(report, memory_advice=advice.get(argv[0], MORE_MEMORY))
 
 
 def page_of(name: str, command: list[str], tables: Sequence = (), judged: Sequence = ()) -> str:

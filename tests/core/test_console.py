@@ -1,7 +1,9 @@
 """A command ends with a line and a status for what a user can cause, and with a traceback for a defect."""
 
 import argparse
+import importlib
 import multiprocessing
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from scripts import load_script
 
 from utils.core.console import SMALLER_BATCH, parse_mixed, run
 from utils.core.errors import ConfigError, DataError, WeightsError
@@ -57,6 +60,19 @@ def test_who_has_no_batch_is_not_told_to_make_it_smaller(capsys):
     assert run(raising(MemoryError())) == run(raising(MemoryError()), memory_advice=SMALLER_BATCH) == 1
     plain, batch = capsys.readouterr().err.splitlines()
     assert "batch" not in plain and batch == "error: memory ran out; try a smaller batch_size=..."
+
+
+@pytest.mark.parametrize(
+    "command, keys",
+    [("clips", {"detect_batch", "batch_size"}), ("people", {"detect_batch", "batch_size"}),
+     ("faces", {"batch_size"}), ("verdicts", set())],
+)  # fmt: skip
+def test_judging_without_memory_names_the_keys_that_help(monkeypatch, capsys, command, keys):
+    module = importlib.import_module(f"utils.evaluation.command_{command}")
+    monkeypatch.setattr(module, "work", lambda arguments: raising(MemoryError())())
+    needed = ["--list", "a.csv", "--faces", "b"] if command == "faces" else []
+    assert load_script("evaluate.py").main([command, *needed]) == 1
+    assert set(re.findall(r"(\w+)=", capsys.readouterr().err)) == keys
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

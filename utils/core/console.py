@@ -18,6 +18,7 @@ from utils.core.names import shown
 from utils.core.shortage import memory_errors, shortage_line
 
 SMALLER_BATCH = "try a smaller batch_size=..."
+MORE_MEMORY = "end other programs, or take a machine that has more"  # for who has no such key
 LESS_AT_ONCE = "try detect_batch=1 and a smaller batch_size=..."  # for what detects and classifies
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # they ask a command to stop
 
@@ -33,7 +34,7 @@ class Terminated(KeyboardInterrupt):
 def run(
     work: Callable[[], int],
     interrupted: str = "interrupted",
-    memory_advice: str = "end other programs, or take a machine that has more",
+    memory_advice: str = MORE_MEMORY,
 ) -> int:
     """The exit status of `work`; 130 for Ctrl-C, 143 SIGTERM, 129 SIGHUP, after the line `interrupted`.
 

@@ -77,6 +77,7 @@ class FaceDataset(Dataset):
         if self.augmentation is None:
             return Sample(torch.from_numpy(image)[None], labels, key, broken)
         if key.kind == Kind.SELF_BLENDED:
+            # Of the whole face: of a part the contrast and the mask would be others.
             image, _ = self_blended(image, rng, crop_landmarks(path))
         image = self.augmentation(image, self.preprocess, rng)
         return Sample(torch.from_numpy(np.ascontiguousarray(image))[None], labels, key, broken)

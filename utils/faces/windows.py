@@ -17,9 +17,8 @@ from utils.faces.detector import Face, FaceDetector
 from utils.faces.levels import LARGE
 
 # Around the box that was found, in shares of its longer side and at least in pixels: room for it to move in,
-# and what MobileNet-0.25 sees around an anchor, whatever the size of the face. So landmarks move by 0.1 pixel
-# of the aligned face on average, of one in twenty by 0.4; with 128 pixels by 0.5, and of one in twenty by 4,
-# for a sixth less time.
+# and what MobileNet-0.25 sees around an anchor, whatever the size of the face. With 128 pixels a window takes
+# less time, and its landmarks move further away from those of the whole frame.
 MARGIN, LEAST_MARGIN = 0.6, 192
 # Sides of the windows on a GPU, which plans anew for each shape; what is larger is the whole frame.
 SIDES = (512, 704, 960)
