@@ -1,4 +1,4 @@
-"""--workers of the commands that read videos: a decoder that crashes costs its file alone."""
+"""--workers and --dask of the commands that read videos: a crash costs its file alone, a kill nothing."""
 
 import json
 import os
@@ -9,7 +9,9 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from unittest import mock
 
+import distributed
 import pytest
 from planted import plant
 from scripts import ROOT, load_script
@@ -74,7 +76,6 @@ def test_figures_of_clips_with_a_crash_are_those_without_the_file(clips, config,
     command = ["clips", "--videos", str(folder), "--config", str(config), "--variants", "plain", "half size"]
     with ExitStack() as stack:
         if "--dask" in options:
-            distributed = pytest.importorskip("distributed", reason="requirements-dask.txt isn't installed")
             cluster = distributed.LocalCluster(
                 n_workers=1, processes=True, dashboard_address=None, host="127.0.0.1", env=env
             )
@@ -120,27 +121,77 @@ def test_crops_with_a_crash_and_a_hang_are_those_without_these_files(clips, tmp_
 @pytest.mark.parametrize("script", [DATASET, SUBMISSION])
 def test_kill_9_on_a_worker_in_mid_run_gives_the_undisturbed_result(clips, tmp_path, script, config):
     folder, _ = clips
-    for number in range(6):
-        shutil.copy(folder / "a.mp4", folder / f"d{number}.mp4")
-    ends = {DATASET: ("crops", "--every", 2), SUBMISSION: ("o.csv", "--config", config)}
-    name, *options = ends[script]
+    copy_more(folder)
 
-    def begin(where):
-        where.mkdir()
-        output = [where / name] if script == DATASET else ["--output", where / name]
-        return start(script, folder, *output, *options, "--workers", 2)
-
-    process, killed = begin(tmp_path / "killed"), 0
-    while process.poll() is None and not killed:
-        if done_files(tmp_path / "killed") > 1:
-            killed = children(process.pid)[0]
-            os.kill(killed, signal.SIGKILL)
-        time.sleep(0.05)
-    assert process.wait(900) == 0 and killed
+    process = begin(script, folder, config, tmp_path / "killed", "--workers", 2)
+    wait_for_some(process, tmp_path / "killed")
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    assert process.wait(900) == 0
     process.communicate()
-    whole = begin(tmp_path / "whole")
+    whole = begin(script, folder, config, tmp_path / "whole", "--workers", 2)
     assert whole.communicate()[1] is not None and whole.returncode == 0
     assert files_in(tmp_path / "killed") == files_in(tmp_path / "whole")
+
+
+@pytest.fixture
+def dask():
+    """A cluster of two processes, in an environment that is put back: Dask changes the number of threads."""
+    with mock.patch.dict(os.environ), distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
+    ) as cluster:  # fmt: skip
+        yield cluster
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", [DATASET, SUBMISSION])
+@pytest.mark.parametrize("victim", ["worker", "command"])
+def test_kill_9_on_a_cluster_gives_the_undisturbed_result(clips, tmp_path, script, victim, config, dask):
+    """Of a worker, or of the command, which then is given again at once."""
+    folder, _ = clips
+    copy_more(folder)
+    options = "--dask", dask.scheduler_address
+    process = begin(script, folder, config, tmp_path / "killed", *options)
+    wait_for_some(process, tmp_path / "killed")
+    if victim == "worker":
+        os.kill(next(iter(dask.workers.values())).pid, signal.SIGKILL)
+    else:
+        process.kill()
+        process.communicate()
+        more = ["--resume"] if script == SUBMISSION else []
+        process = begin(script, folder, config, tmp_path / "killed", *options, *more)
+    said = process.communicate(timeout=900)
+    assert process.returncode == 0 and "Traceback" not in said[1], said
+    whole = begin(script, folder, config, tmp_path / "whole", *options)
+    assert whole.communicate()[1] is not None and whole.returncode == 0
+    one, other = files_in(tmp_path / "killed"), files_in(tmp_path / "whole")
+    if script == SUBMISSION:  # batches are others, so that a last digit may be
+        scores = [dict(rows(tmp_path / name / "o.csv")[1:]) for name in ("killed", "whole")]
+        given, expected = ({name: float(text) for name, text in each.items()} for each in scores)
+        assert given == pytest.approx(expected, abs=2e-6) and len(given) == 9
+        del one["o.csv"], other["o.csv"]
+    assert one == other
+
+
+def copy_more(folder):
+    """Eight clips of a face and one of nobody, all whole."""
+    shutil.move(folder / "crash.mp4", folder / "d.mp4")
+    for number in range(4):
+        shutil.copy(folder / "a.mp4", folder / f"d{number}.mp4")
+
+
+def begin(script, folder, config, where, *options):
+    """A run that writes into the folder `where`."""
+    where.mkdir(exist_ok=True)
+    output = [where / "crops"] if script == DATASET else ["--output", where / "o.csv"]
+    keys = ["--every", 2] if script == DATASET else ["--config", config]
+    return start(script, folder, *output, *keys, *options)
+
+
+def wait_for_some(process, where):
+    """Until two files are done."""
+    while done_files(where) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
 
 
 def children(pid):
