@@ -23,7 +23,7 @@ from utils.core.console import FilesBar, parse_mixed, rate_text, run
 from utils.core.errors import ConfigError, UserError
 from utils.core.files import try_folder
 from utils.core.names import shown, some_of
-from utils.core.shortage import room_for_torch
+from utils.core.shortage import disk_line, room_for_torch
 from utils.core.workers import add_options, place_for, positive
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def check_writable(out_dir: Path) -> None:
     try:
         try_folder(out_dir)
     except OSError as error:
-        raise UserError(f"{out_dir}: can't write there ({error.strerror})") from None
+        error.filename = out_dir
+        raise UserError(f"can't write to {disk_line(error)}") from None
 
 
 def read_config(args: argparse.Namespace):

@@ -33,6 +33,7 @@ def raising(error: BaseException):
         (WeightsError("x.pth: damaged"), 2, "error: x.pth: damaged"),
         (DataError("no crop"), 1, "error: no crop"),
         (FileNotFoundError(2, "No such file or directory", "here.csv"), 1, "error: here.csv: No such file"),
+        (OSError(28, "No space left", "last.pth"), 1, "error: last.pth: No space left; make room there"),
         (OSError("no room"), 1, "error: a file: no room"),
         (MemoryError(), 1, "error: memory ran out"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "error: memory ran out"),

@@ -6,10 +6,13 @@ import resource
 import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import av
 import cv2
 import pytest
+import training_runs
+import wsdan_runs
 from safetensors import SafetensorError
 
 from utils.core.config import ROOT
@@ -92,34 +95,61 @@ def test_without_the_memory_to_start(clip, tmp_path, script):
     assert done.returncode == 1 and "1.0 GiB" in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
+@pytest.fixture(scope="module")
+def wsdan_data(tmp_path_factory, clip):
+    return wsdan_runs.write_faces(tmp_path_factory.mktemp("wsdan"), clip)
+
+
+def command(what: str, clip, out, request) -> tuple[list[object], Path]:
+    """A command by its name, and what it leaves once it is through."""
+    if what == "extract":
+        return ["make_dataset.py", clip, out, "--every", 30], out / "faces.csv"
+    if what == "xception":
+        values = training_runs.keys(request.getfixturevalue("data"), out, n_epoches=1)
+        return ["train-xception.py", "xception-conf.py", *overrides(values)], out / "best.pth"
+    if what == "wsdan":
+        values = wsdan_runs.keys(request.getfixturevalue("wsdan_data"), out, epochs=1, pretrained=None)
+        return ["train-wsdan.py", "wsdan-conf/xception.py", *overrides(values)], out / "best.pth"
+    options = ["--workers", 1] if what == "worker" else []
+    return ["best-submission.py", clip, "--output", out / "o.csv", *options], out / "o.csv"
+
+
+def overrides(values: dict) -> list[str]:
+    return [f"{key}={value!r}" for key, value in values.items()]
+
+
+COMMANDS = ["score", "worker", "extract", "xception", "wsdan"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("quarters", range(8, 24))
-def test_in_however_little_memory_the_answer_is_a_line_or_the_same(clip, tmp_path, quarters):
-    """2 to 6 GiB of addresses: those that suffice give one and the same file."""
-    output = tmp_path / "o.csv"
-    done = limited(resource.RLIMIT_AS, quarters << 28, "best-submission.py", clip, "--output", output)
-    assert "Traceback" not in done.stderr and "damaged" not in done.stderr
+@pytest.mark.parametrize("what", COMMANDS)
+@pytest.mark.parametrize("quarters", range(8, 24, 2))
+def test_in_however_little_memory_the_answer_is_a_line_or_the_same(clip, tmp_path, request, what, quarters):
+    """2 to 6 GiB of addresses: those that suffice give one and the same table."""
+    arguments, left = command(what, clip, tmp_path / "o", request)
+    done = limited(resource.RLIMIT_AS, quarters << 28, *arguments)
+    assert "Traceback" not in done.stderr and "damaged" not in done.stderr, done.stderr
     if done.returncode:
         assert done.returncode == 1 and "GiB of addresses" in done.stderr.splitlines()[-1], done.stderr
-        assert not output.exists()
-    else:
-        whole = tmp_path / "whole.csv"
-        assert not limited(resource.RLIMIT_CORE, 0, "best-submission.py", clip, "--output", whole).returncode
-        assert output.read_bytes() == whole.read_bytes()
+        assert not left.exists()
+    elif left.suffix == ".csv":
+        arguments, whole = command(what, clip, tmp_path / "whole", request)
+        assert not limited(resource.RLIMIT_CORE, 0, *arguments).returncode
+        assert left.read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("handles", range(5, 14))  # with fewer Python itself doesn't start
-def test_with_however_few_handles_the_answer_is_a_line_or_a_score(clip, tmp_path, handles):
-    output = tmp_path / "o.csv"
-    done = limited(resource.RLIMIT_NOFILE, handles, "best-submission.py", clip, "--output", output)
-    print(handles, done.returncode, done.stderr[-300:])
+@pytest.mark.parametrize("what", COMMANDS)
+@pytest.mark.parametrize("handles", range(5, 17, 2))  # with fewer Python itself doesn't start
+def test_with_however_few_handles_the_answer_is_a_line_or_the_work(clip, tmp_path, request, what, handles):
+    arguments, left = command(what, clip, tmp_path / "o", request)
+    done = limited(resource.RLIMIT_NOFILE, handles, *arguments)
+    print(what, handles, done.returncode, done.stderr[-300:])
     assert "Traceback" not in done.stderr
     if done.returncode:
         assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: ")
-        assert not output.exists()
-    else:
-        assert "0 of them not judged" in done.stdout
+    assert left.exists() == (done.returncode == 0)
+    assert what not in ("score", "worker") or done.returncode or "0 of them not judged" in done.stdout
 
 
 def test_an_unlimited_process_needs_no_trial(monkeypatch):

@@ -237,13 +237,13 @@ class TestUsage:
             assert said in capsys.readouterr().err
         assert not Path(out).exists()
         assert make_dataset.main([str(clip), str(tmp_path / "file" / "out")]) == 1
-        assert "can't write there" in capsys.readouterr().err
+        assert "can't write to" in capsys.readouterr().err
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
     def test_read_only_output(self, tmp_path, clip, capsys):
         (tmp_path / "out").mkdir(mode=0o555)
         assert make_dataset.main([str(clip), str(tmp_path / "out")]) == 1
-        assert "can't write there (Permission denied)" in capsys.readouterr().err
+        assert "Permission denied; see to its rights" in capsys.readouterr().err
 
     def test_help_is_quick_and_has_examples(self):
         result = run("--help")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from utils.core.errors import ConfigError, UserError, WeightsError
 from utils.core.names import shown
-from utils.core.shortage import memory_errors, shortage_line
+from utils.core.shortage import disk_line, memory_errors, shortage_line
 
 SMALLER_BATCH = "try a smaller batch_size=..."
 MORE_MEMORY = "end other programs, or take a machine that has more"  # for who has no such key
@@ -66,7 +66,7 @@ def run(
         line = shortage_line(error, memory_advice)
         if line is None and not isinstance(error, OSError):
             raise
-        return fail(line or f"{error.filename or 'a file'}: {error.strerror or error}", 1)
+        return fail(line or disk_line(error), 1)
     except KeyboardInterrupt as stop:
         print(interrupted, file=sys.stderr)
         return stopped_status(stop)

@@ -1,4 +1,4 @@
-"""What a machine runs short of, memory and file handles, told from faults of files and of the code.
+"""What a machine runs short of, memory, file handles and disks, told from faults of files and of the code.
 
 A damaged or hostile file asks for any amount of memory; only where little can't be had either is it short.
 """
@@ -23,6 +23,15 @@ LITTLE = 256 << 20  # bytes; less than any network or frame here needs
 TRIAL = f"import numpy, torch, cv2, av, mmap; mmap.mmap(-1, {LITTLE})"
 TRIAL_SECONDS = 300
 MORE_FILES = "too many open files; allow more, as with `ulimit -n 4096`, then give the same command again"
+
+ROOM = "make room there, then give the same command again"
+RIGHTS = "see to its rights, or name another place"
+BACK = "see to its folder, then give the same command again"
+DISK_ADVICE = {
+    errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EROFS: RIGHTS, errno.EACCES: RIGHTS,
+    errno.EPERM: RIGHTS, errno.ENOENT: BACK, errno.ENOTDIR: BACK, errno.ESTALE: BACK, errno.EIO: BACK,
+    errno.EFBIG: "allow larger files, as with `ulimit -f unlimited`, then give the same command again",
+}  # fmt: skip
 
 
 def memory_errors() -> tuple[type[BaseException], ...]:
@@ -103,3 +112,9 @@ def shortage_line(error: BaseException, memory_advice: str) -> str | None:
         return f"memory ran out; {memory_advice}"
     allowed = f"`ulimit -v` allows {resource.getrlimit(resource.RLIMIT_AS)[0] / 2**30:.1f} GiB of addresses"
     return f"memory ran out: {allowed}; allow more, or {memory_advice}"
+
+
+def disk_line(error: OSError) -> str:
+    """Which file a disk refused, why, and what to do, in a line."""
+    advice = DISK_ADVICE.get(error.errno)
+    return f"{error.filename or 'a file'}: {error.strerror or error}" + (f"; {advice}" if advice else "")

@@ -19,6 +19,7 @@ from operator import length_hint
 import cv2
 
 from utils.core.errors import UserError
+from utils.core.shortage import disk_line
 from utils.data.crops import Job, Settings, begin_folder, finish_folder, write_crop_file
 from utils.data.failures import Extracted, Outcome
 from utils.faces.detector import Face
@@ -185,4 +186,4 @@ def _explain(error: OSError) -> str:
 
 
 def _output_error(error: OSError) -> OutputError:
-    return OutputError(f"can't write {error.filename or 'to the output folder'}: {error.strerror}")
+    return OutputError(f"can't write {disk_line(error)}")
