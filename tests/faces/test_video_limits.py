@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+from bombs import put
 from clips import picture, write_clip
 from PIL import Image
 
@@ -13,15 +14,6 @@ from utils.core.errors import MediaError
 from utils.faces import decoder, pictures
 from utils.faces.frames import SpreadFrames
 from utils.faces.video import FrameReader
-
-
-def with_numbers(data: bytes, changes) -> bytes:
-    """An mp4 with other numbers of four bytes: (name of the box, place behind it, number)."""
-    data = bytearray(data)
-    for name, place, number in changes:
-        at = data.index(name) + 4 + place
-        data[at : at + 4] = struct.pack(">I", number)
-    return bytes(data)
 
 
 @pytest.fixture
@@ -32,7 +24,7 @@ def mp4(tmp_path):
 
 def test_a_length_of_a_century_is_taken_for_none(mp4):
     path, data = mp4
-    path.write_bytes(with_numbers(data.replace(b"edts", b"free"), [
+    path.write_bytes(put(data.replace(b"edts", b"free"), [
         (b"mvhd", 12, 1), (b"mvhd", 16, 2**32 - 2), (b"mdhd", 12, 1), (b"mdhd", 16, 2**32 - 2),
         (b"stts", 12, 2**31 - 2),
     ]))  # fmt: skip
@@ -43,7 +35,7 @@ def test_a_length_of_a_century_is_taken_for_none(mp4):
 
 def test_a_million_frames_a_second_are_as_many_frames(mp4):
     path, data = mp4
-    path.write_bytes(with_numbers(data, [(b"mdhd", 12, 10**6), (b"stts", 12, 1)]))
+    path.write_bytes(put(data, [(b"mdhd", 12, 10**6), (b"stts", 12, 1)]))
     assert len(list(FrameReader(path))) == 12
 
 

@@ -28,6 +28,7 @@ FORMATS = (
 
 
 INDEXED = ("mov", "matroska", "avi")  # name their key frames in one place
+SAMPLED, MOST_HIDDEN = 1000, 20  # one of so many entries of an index is looked at; so many may be hidden
 
 
 def best_stream(container: InputContainer) -> VideoStream:
@@ -74,6 +75,15 @@ def open_container(file: BinaryIO) -> InputContainer:
         raise MediaError(reason) from None
     except OSError as error:
         raise MediaError(f"{UNREADABLE} ({error.strerror})") from None
+
+
+def hides_much(stream: VideoStream) -> bool:
+    """Whether an edit hides so many frames in a row that FFmpeg's search for a time takes minutes.
+
+    What it takes grows with their square.
+    """
+    entries = stream.index_entries
+    return sum(entries[place].is_discard for place in range(0, len(entries), SAMPLED)) > MOST_HIDDEN
 
 
 def codec_name(container: InputContainer, stream: VideoStream) -> str:

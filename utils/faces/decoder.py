@@ -13,9 +13,19 @@ from av.stream import Discard
 
 from utils.core.errors import MediaError
 from utils.core.shortage import is_short
-from utils.faces.container import INDEXED, best_stream, codec_name, open_container, stated_duration
+from utils.faces.container import (
+    INDEXED,
+    best_stream,
+    codec_name,
+    hides_much,
+    open_container,
+    stated_duration,
+)
 from utils.faces.convert import display_matrix
+from utils.faces.guard import GuardedFile
+from utils.faces.indexes import check_index
 from utils.faces.media import MOST_PIXELS, UNREADABLE, VIDEO_SUFFIXES, check_size, open_media
+from utils.faces.mp4 import MOST_FRAMES
 from utils.faces.numbering import Restart, with_numbers
 from utils.faces.truncation import is_unfinished
 
@@ -26,6 +36,7 @@ COUNTED = ("mov", "matroska")  # in these every packet has the time at which its
 MUCH_MORE = 1.5  # times the count in a header: it isn't that of all frames
 MOST_DECODED = 10**13  # pixels of one file: five hours of 4K at 60 frames a second
 MOST_ERRORS = 1000  # of reading; a file on which it goes on and on is given up
+MOST_FAILURES = 50_000  # packets that don't decode
 RATE = 25  # frames a second, where a stream doesn't say
 SEEK_SECONDS = 2  # a stretch in which a key frame is likely
 MOST_THREADS = 4  # more decode one video hardly faster
@@ -56,21 +67,23 @@ class Decoder:
         self.decoded = self.failures = self.corrupt = 0
         self._failed: set[object] = set()
         self._marked: set[object] = set()
-        self._pixels = 0
-        self._file = open_media(path)
+        self._pixels = self._read = 0
         suffix = os.path.splitext(path)[1].lower()
+        file = open_media(path)
         # FFmpeg may look at the suffix where the content isn't clear, and at nothing else of the name
-        self._file.name = f"video{suffix if suffix in VIDEO_SUFFIXES else ''}"
+        self._file = GuardedFile(file, f"video{suffix if suffix in VIDEO_SUFFIXES else ''}")
         try:
             self._is_unfinished = is_unfinished(path)
-            self._container = open_container(self._file)
+            check_index(file)
+            with self._file.limited():
+                self._container = open_container(self._file)
             self.stream = best_stream(self._container)
             self._prepare(threads, threaded)
         except BaseException:
             self._file.close()
             raise
         self.threaded = threaded and threads > 1
-        self.seeking, self.timed = seeking and timed, timed
+        self.seeking, self.timed = seeking and timed and not hides_much(self.stream), timed
         self._shown = 0  # end of the frame shown last
         self.matrix: tuple[int, int, int, int] | None = None
         self._position = self.stream.start_time or 0  # decoding time of the packet read last
@@ -122,10 +135,10 @@ class Decoder:
 
         Moves to the start of the file, since Matroska's index is read by the first search.
         """
-        if not self._container.format.name.startswith(INDEXED):
+        if not self._container.format.name.startswith(INDEXED) or not self.seeking:
             return []
         try:
-            self._container.seek(self._position, stream=self.stream)
+            self._seek(self._position)
         except av.FFmpegError:
             return []
         base = self.stream.time_base
@@ -235,6 +248,10 @@ class Decoder:
         ends = known == len(entries) - 1  # the index may be read only as far as the file
         return ends and (target - self._position) * self.stream.time_base > SEEK_SECONDS
 
+    def _seek(self, stamp: int) -> None:
+        with self._file.limited():
+            self._container.seek(stamp, stream=self.stream)
+
     def _seek_before(self, target: int) -> None:
         """To the last key frame at or before the target; where it can't be found, Restart without seeking."""
         if not self._seeking_saves(target):
@@ -243,10 +260,10 @@ class Decoder:
         depth = context.reorder_depth
         for seconds in (0, 1, 10):
             try:
-                self._container.seek(target - int(seconds / base), stream=self.stream)
+                self._seek(target - int(seconds / base))
                 first = next(packet for packet in self._container.demux(self.stream) if packet.size)
                 if first.pts is not None and first.pts <= target:
-                    self._container.seek(target - int(seconds / base), stream=self.stream)
+                    self._seek(target - int(seconds / base))
                     context.reorder_depth = depth  # FFmpeg forgets it, and would show frames out of order
                     return
             except (av.FFmpegError, StopIteration):
@@ -260,6 +277,9 @@ class Decoder:
             try:
                 # an empty packet would end decoding
                 for packet in self._container.demux(self.stream):
+                    self._read += 1
+                    if self._read > MOST_FRAMES:
+                        raise MediaError(f"more than {MOST_FRAMES} frames; cut it into parts")
                     if packet.size:
                         if packet.has_sidedata("encryption_info"):
                             raise MediaError("encrypted: it can't be decoded without its key")
@@ -295,6 +315,8 @@ class Decoder:
                 raise
             self._damage()
             self.failures = _counted(packet, self._failed)
+            if self.failures > MOST_FAILURES:
+                raise MediaError(f"more than {MOST_FAILURES} frames of it don't decode") from None
             return []
 
     def _is_whole(self, frame: av.VideoFrame) -> bool:

@@ -71,17 +71,17 @@ def _size_of_asf(header: bytes) -> int | None:
 def _size_of_matroska(file: BinaryIO) -> int | None:
     """The end of the segment, None where its size isn't stated, as in a stream."""
     file.seek(4)
-    header = _number(file)
+    header = ebml_number(file)
     if header is None:
         return None
     file.seek(header, os.SEEK_CUR)
     if file.read(4) != SEGMENT:
         return None
-    size = _number(file)
+    size = ebml_number(file)
     return None if size is None else file.tell() + size
 
 
-def _number(file: BinaryIO) -> int | None:
+def ebml_number(file: BinaryIO) -> int | None:
     """A number of one to eight bytes, as EBML writes them; None = unknown."""
     first = file.read(1)
     if not first or not first[0]:
