@@ -2,10 +2,12 @@
 
 import builtins
 import errno
+import io
 import resource
 import subprocess
 import sys
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import av
@@ -15,11 +17,14 @@ import training_runs
 import wsdan_runs
 from safetensors import SafetensorError
 
-from utils.core.config import ROOT
+from utils.core.config import ROOT, load_config
 from utils.core.console import run
 from utils.core.errors import MediaError, WeightsError
 from utils.core.shortage import is_short, memory_is_short, room_for_torch
+from utils.data.lists import read_json
+from utils.data.tables import read_table
 from utils.faces.video import FrameReader
+from utils.scoring.config import SubmissionConfig
 from utils.weights.checkpoint import read_state_dict
 
 TOO_MANY = OSError(errno.EMFILE, "Too many open files", "a.mp4")
@@ -75,10 +80,13 @@ def test_files_are_damaged_or_the_machine_is_short(clip, tmp_path, monkeypatch, 
         list(FrameReader(clip))
 
 
-def test_no_file_is_unreadable_for_lack_of_handles(clip, monkeypatch):
+def test_no_file_is_unreadable_for_lack_of_handles(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "open", raising(TOO_MANY))
-    with pytest.raises(OSError, match="Too many open files"):
-        list(FrameReader(clip))
+    monkeypatch.setattr(io, "open", raising(TOO_MANY))  # which pathlib takes
+    config = partial(load_config, schema=SubmissionConfig)
+    for read in (lambda path: list(FrameReader(path)), read_json, read_table, config):
+        with pytest.raises(OSError, match="Too many open files"):
+            read(clip)
 
 
 def limited(kind: int, amount: int, *arguments: object) -> subprocess.CompletedProcess:
@@ -147,7 +155,7 @@ def test_with_however_few_handles_the_answer_is_a_line_or_the_work(clip, tmp_pat
     print(what, handles, done.returncode, done.stderr[-300:])
     assert "Traceback" not in done.stderr
     if done.returncode:
-        assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: ")
+        assert done.returncode == 1 and "ulimit -n" in done.stderr.splitlines()[-1]
     assert left.exists() == (done.returncode == 0)
     assert what not in ("score", "worker") or done.returncode or "0 of them not judged" in done.stdout
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from utils.core.errors import ConfigError
+from utils.core.shortage import is_short
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_LINE = "command line"
@@ -119,6 +120,8 @@ def _execute(path: Path) -> dict[str, Any]:
     try:
         source = path.read_bytes()
     except OSError as error:
+        if is_short(error):
+            raise
         raise ConfigError(f"{path}: can't read this config file ({error.strerror or error})") from None
     names: dict[str, Any] = {"__file__": str(path), "__name__": "config"}
     try:

@@ -18,6 +18,7 @@ import pandas as pd
 from utils.core.errors import DataError
 from utils.core.files import csv_lines, write_whole
 from utils.core.names import name_in
+from utils.core.shortage import is_short
 from utils.data.crops import crop_name
 from utils.data.shards import Roots, described, find_crops
 
@@ -138,6 +139,8 @@ def read_json(path: str | Path) -> object:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
     except OSError as error:
+        if is_short(error):
+            raise
         raise DataError(f"{path} can't be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} can't be read as JSON: {error}") from None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.core.errors import DataError
+from utils.core.shortage import is_short
 
 DELIMITERS = ",;\t"
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what Excel calls Unicode text
@@ -43,6 +44,8 @@ def read_table(path: Path, named: Sequence[str] = ()) -> Table:
     try:
         data = path.read_bytes()
     except OSError as error:
+        if is_short(error):
+            raise
         raise DataError(f"{path} can't be read as CSV: {error.strerror}") from None
     utf16 = data.startswith(UTF16)
     text = data.decode("utf-16" if utf16 else "utf-8-sig", "replace" if utf16 else "surrogateescape")
