@@ -13,6 +13,12 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+@pytest.fixture(autouse=True)
+def few_files_here(monkeypatch):
+    """A worker takes seconds to start and sees nothing of what a test replaces: some files are done here."""
+    monkeypatch.setattr("utils.core.workers.FEW", 20)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real labelled data (environment variable DFDC_SHARED, default ../shared)."""

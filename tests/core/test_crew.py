@@ -155,10 +155,15 @@ def is_running(pid: int) -> bool:
     return "State:\tZ" not in state  # ended; nobody asks for its status
 
 
+@pytest.fixture
+def few_files_here():
+    """Not in this file."""
+
+
 @pytest.mark.parametrize(
     ("options", "files", "one", "kind"),
     [
-        ([], 1, False, Here), ([], 1000, False, Crew), ([], 1000, True, Here),
+        ([], 1, False, Here), ([], 2, False, Crew), ([], 1000, True, Here),
         (["--workers", "0"], 1000, False, Here), (["--workers", "2"], 1, False, Crew),
         (["--video-timeout", "9"], 1, False, Crew), (["--dask", "tcp://a:1"], 1, False, Cluster),
         (["--workers", "2"], 9, True, ConfigError), (["--dask", "tcp://a:1"], 9, True, ConfigError),

@@ -50,7 +50,8 @@ def test_scoring(videos, weights, tmp_path, times):
             assert label == again or abs(float(label) - float(again)) < 2e-6
 
     def command(out):
-        return (videos, "--config", conf, "--output", out / "o.csv", "--resume")
+        where = "--workers", int(times > 1)
+        return (videos, "--config", conf, "--output", out / "o.csv", "--resume", *where)
 
     print(stop_at_random(score, command, tmp_path, times, check))
 

@@ -17,6 +17,8 @@ from planted import plant
 from scripts import ROOT, load_script
 from submissions import rows
 
+from utils.core import workers
+
 SUBMISSION, DATASET = "best-submission.py", "make_dataset.py"
 
 
@@ -52,12 +54,13 @@ def files_in(folder):
 
 
 def test_scores_with_a_crash_are_those_without_the_file(clips, config, tmp_path, main, monkeypatch):
-    """The decoder is planted in the workers alone."""
+    """Without an option. The decoder is planted in the workers alone."""
+    monkeypatch.setattr(workers, "FEW", 1)
     folder, env = clips
     monkeypatch.setenv("PYTHONPATH", env["PYTHONPATH"])
     output = tmp_path / "o.csv"
     common = folder, "--config", config, "face_limit=2"
-    code, _, err = main(*common, "--output", output, "--workers", 1)
+    code, _, err = main(*common, "--output", output)
     assert code == 0, err
     errors = dict(rows(tmp_path / "o.errors.csv")[1:])
     assert errors.keys() == {"crash.mp4", "nobody.mp4"} and "SIGSEGV" in errors["crash.mp4"]

@@ -16,7 +16,7 @@ from utils.core.errors import ConfigError
 if TYPE_CHECKING:
     from utils.core.cluster import Cluster
 
-FEW = 20  # files that aren't worth the two seconds in which a worker loads torch anew
+FEW = 1  # a single clip isn't worth the seconds in which a worker loads torch anew
 
 
 class Here:
@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--workers", metavar="N", type=whole,
         help="worker processes, so that a file which crashes its decoder costs itself alone; 0: this process "
-        f"(default: 1 for more than {FEW} files or with --video-timeout, else 0)",
+        "(default: 1 for two files or more and with --video-timeout, else 0)",
     )  # fmt: skip
     add(
         "--video-timeout", metavar="S", type=seconds,
