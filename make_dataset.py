@@ -27,6 +27,8 @@ from utils.core.shortage import disk_line, room_for_torch
 from utils.core.workers import add_options, place_for, positive
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from utils.data.failures import Extracted
     from utils.scoring.config import SubmissionConfig
 
@@ -147,15 +149,16 @@ def summarise(done: Extracted, complete: int, seconds: float) -> None:
         print(f"  and {len(done.failures) - SHOWN_FAILURES} more")
 
 
-def note_failures(args: argparse.Namespace, done: Extracted, begun: set[Path]) -> None:
-    """Of a folder: bring `failures.csv` in OUT_DIR up to date, and say where it is."""
-    from utils.data.failures import FACELESS, update_failures
+def note_failures(args: argparse.Namespace, rows: Iterable[tuple[Path, str]], known: set[Path]) -> None:
+    """Of a folder: bring `failures.csv` in OUT_DIR up to date, and say where it is.
+
+    rows: (file, reason). known: the files of which this run knows whether they have one.
+    """
+    from utils.data.failures import update_failures
 
     if args.input.is_dir():
-        rows = [*done.failures, *((path, FACELESS) for path in done.faceless)]
         rows = [(path.relative_to(args.input), reason) for path, reason in rows]
-        begun = {path.relative_to(args.input) for path in begun}
-        path, count = update_failures(args.out_dir, rows, begun)
+        path, count = update_failures(args.out_dir, rows, {path.relative_to(args.input) for path in known})
         if count:
             print(f"{path}: {count} file(s) that failed or hold no face, and why")
 
@@ -171,26 +174,29 @@ def extract(args: argparse.Namespace) -> int:
 
 
 def extract_files(args: argparse.Namespace, config: SubmissionConfig, files: list[Path]) -> int:
-    from utils.data.crops import Settings, plan_jobs, split_jobs
-    from utils.data.failures import Extracted
+    from utils.data.crops import Settings, is_faceless, plan_jobs, split_jobs
+    from utils.data.failures import FACELESS, Extracted
 
     settings = Settings(
         args.every, config.detector, config.detector_weights, config.detect_size, config.track,
         config.score_threshold, config.detector_precision, config.turn,
     )  # fmt: skip
     jobs, complete, refused = split_jobs(plan_jobs(args.input, files, args.out_dir), settings)
+    # a run that was killed has no row for those that it finished
+    faceless = [(job.path, FACELESS) for job in complete if is_faceless(job)]
+    known = {path for path, _ in refused} | {job.path for job in complete}
     for path, reason in refused:
         print(f"error: {shown(path)}: {reason}", file=sys.stderr)
     if not jobs:
-        note_failures(args, Extracted(failures=refused), {path for path, _ in refused})
-        print(f"nothing to do: {complete} complete, {len(refused)} refused")
+        note_failures(args, [*refused, *faceless], known)
+        print(f"nothing to do: {len(complete)} complete, {len(refused)} refused")
         return 0 if complete else 1
 
     room_for_torch()
     from utils.data.work import Extraction  # takes seconds, which a run with nothing to do needn't wait for
 
     work = Extraction(config, settings, args.device, args.writers)
-    done, through = Extracted(), {path for path, _ in refused}
+    done = Extracted()
     with place_for(args, work, len(jobs)) as place:
         print(place.ready(), flush=True)
         progress = ExtractionBar(len(jobs))
@@ -198,20 +204,20 @@ def extract_files(args: argparse.Namespace, config: SubmissionConfig, files: lis
             with closing(place.run(jobs, lambda part, frames: progress(done.at(part, frames)))) as outcomes:
                 for outcome in outcomes:
                     done.add(outcome)
-                    through.add(outcome.path)
+                    known.add(outcome.path)
                     progress(done)
         except BaseException:  # Ctrl-C, the disk, memory: passed on, after what can be said of it here
             progress.bar.close()
             done.failures[:0] = refused
             with suppress(OSError):  # a full disk is told of anyway
-                note_failures(args, done, through)
-            whole = f"{done.videos + complete} of {len(files)}"
+                note_failures(args, [*faceless, *done.rows], known)
+            whole = f"{done.videos + len(complete)} of {len(files)}"
             print(f"stopped: {whole} are complete; the same command goes on from there", file=sys.stderr)
             raise
     progress.bar.close()
     done.failures[:0] = refused
-    note_failures(args, done, through)
-    summarise(done, complete, time.monotonic() - progress.start)
+    note_failures(args, [*faceless, *done.rows], known)
+    summarise(done, len(complete), time.monotonic() - progress.start)
     return 0 if done.videos or complete else 1
 
 

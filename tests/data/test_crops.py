@@ -58,14 +58,14 @@ class TestPlan:
             (tmp_path / f"{name}.mp4").write_bytes(b"x")
         jobs = [Job(tmp_path / f"{name}.mp4", tmp_path / "same") for name in "ab"]
         missing, complete, refused = crops.split_jobs(jobs, Settings())
-        assert missing == jobs[:1] and complete == 0 and refused[0][0] == jobs[1].path
+        assert missing == jobs[:1] and complete == [] and refused[0][0] == jobs[1].path
 
     def test_a_damaged_note(self, tmp_path):
         (tmp_path / "a.mp4").write_bytes(b"x")
         for text in ("", "[1]", "{}", json.dumps({"every": 0})):
             (tmp_path / ".source.json").write_text(text)
             _, complete, refused = crops.split_jobs([Job(tmp_path / "a.mp4", tmp_path)], Settings())
-            assert complete == 0 and len(refused) == 1 and "\n" not in refused[0][1]
+            assert complete == [] and len(refused) == 1 and "\n" not in refused[0][1]
 
     def test_a_crop_that_could_not_be_written_leaves_no_trace(self, tmp_path):
         with pytest.raises(OSError):

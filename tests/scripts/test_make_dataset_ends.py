@@ -48,6 +48,22 @@ class TestInterruptions:
         assert FACELESS in (tmp_path / "out" / "failures.csv").read_text()
         assert all(len(read_faces_csv(tmp_path / "out" / stem / "faces.csv")) == 4 for stem in "ab")
 
+    @pytest.mark.parametrize("is_all_done", [False, True])
+    def test_kill_9_after_a_file_without_a_face(self, no_face_clip, tmp_path, is_all_done):
+        """A run that was killed wrote no failures.csv, and what it finished is not done again."""
+        shutil.copy(no_face_clip, tmp_path / "0.mp4")
+        shutil.copy(no_face_clip, tmp_path / "1.mp4")
+        arguments = [str(tmp_path), str(tmp_path / "out"), "--every", "30"]
+        assert make_dataset.main(arguments) == 0
+        table = tmp_path / "out" / "failures.csv"
+        whole = table.read_bytes()
+        assert whole.count(FACELESS.encode()) == 2
+        table.write_text("file,reason\n0.mp4,an old one\n")
+        if not is_all_done:
+            (tmp_path / "out" / "1" / "faces.csv").unlink()
+        assert make_dataset.main(arguments) == 0
+        assert table.read_bytes() == whole
+
     def test_ctrl_c(self, clip, tmp_path):
         for number in range(40):
             shutil.copy(clip, tmp_path / f"{number:02d}.mp4")

@@ -90,16 +90,18 @@ def _hashed_name(path: Path) -> str:
     return os.fsdecode(os.fsencode(_flat_name(path))[: NAME_BYTES - 17]) + "-" + digest
 
 
-def split_jobs(jobs: Iterable[Job], settings: Settings) -> tuple[list[Job], int, list[tuple[Path, str]]]:
-    """What is left to do: (jobs to do, number of those complete, (file, reason) of those that can't be)."""
-    missing, complete, refused, taken = [], 0, [], {}
+def split_jobs(
+    jobs: Iterable[Job], settings: Settings
+) -> tuple[list[Job], list[Job], list[tuple[Path, str]]]:
+    """What is left to do: (jobs to do, those complete, (file, reason) of those that can't be)."""
+    missing, complete, refused, taken = [], [], [], {}
     for job in jobs:
         try:
             if job.folder in taken:
                 raise DataError(f"{job.folder} is for the crops of {taken[job.folder]}; rename one of them")
             taken[job.folder] = job.path
             if is_complete(job, settings):
-                complete += 1
+                complete.append(job)
             else:
                 missing.append(job)
         except DataError as error:
@@ -160,6 +162,15 @@ def _has_all(folder: Path) -> bool:
             frames = [line.partition(",")[0] for line in file]
         there = set(os.listdir(folder))
         return all(crop_name(int(frame)) in there for frame in frames)
+    except (OSError, ValueError):
+        return False
+
+
+def is_faceless(job: Job) -> bool:
+    """Whether a complete job has no crops."""
+    try:
+        with open(job.folder / FACES_FILE, encoding="utf-8") as file:
+            return next(file, None) is not None and next(file, None) is None
     except (OSError, ValueError):
         return False
 

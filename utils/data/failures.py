@@ -42,6 +42,11 @@ class Extracted:
         self.part, self.frames = part, frames
         return self
 
+    @property
+    def rows(self) -> list[tuple[Path, str]]:
+        """(file, reason) of those that failed or hold no face."""
+        return [*self.failures, *((path, FACELESS) for path in self.faceless)]
+
     def add(self, outcome: Outcome) -> None:
         """One file more is through."""
         if outcome.failure is not None:
