@@ -15,21 +15,18 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the commands set it, before torch is imported
 
-from benchmarks.inputs import bundled_or_random, clip_set  # noqa: E402
 from benchmarks.timing import interleaved, medians, parser_of, seconds  # noqa: E402
 from utils.core.console import run  # noqa: E402
 from utils.core.crew import Crew  # noqa: E402
 from utils.core.files import check_report, give_report  # noqa: E402
 from utils.core.workers import Here, positive  # noqa: E402
-from utils.data.crops import Settings, plan_jobs  # noqa: E402
-from utils.data.work import Extraction  # noqa: E402
 from utils.evaluation.report_tables import Table  # noqa: E402
-from utils.scoring.work import Scoring  # noqa: E402
 
 EVERY = 10  # frames between two crops
 Round = Callable[[Here | Crew], None]
@@ -48,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     command = ["python", "benchmarks/workers.py", *(sys.argv[1:] if argv is None else argv)]
 
     def report() -> int:
+        from benchmarks.inputs import clip_set
+
         check_report(args.output)
         load = round(os.getloadavg()[0], 2)
         clips = [clip.path for clip in clip_set(args.clips)]
@@ -59,16 +58,21 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def scoring_row(clips: list[Path], rounds: int) -> dict[str, object]:
-    work = Scoring(bundled_or_random())
+    from benchmarks.inputs import bundled_or_random
+    from utils.scoring.work import Scoring
 
     def once(place: Here | Crew) -> None:
         for _ in place.run(clips):
             pass
 
-    return compared("score", work, once, rounds)
+    return compared("score", Scoring(bundled_or_random()), once, rounds)
 
 
 def extraction_row(clips: list[Path], rounds: int) -> dict[str, object]:
+    from benchmarks.inputs import bundled_or_random
+    from utils.data.crops import Settings, plan_jobs
+    from utils.data.work import Extraction
+
     config = bundled_or_random("speed=fast")
     settings = Settings(
         EVERY, config.detector, config.detector_weights, config.detect_size, config.track,
@@ -84,7 +88,7 @@ def extraction_row(clips: list[Path], rounds: int) -> dict[str, object]:
     return compared("extract", Extraction(config, settings), once, rounds)
 
 
-def compared(name: str, work: Scoring | Extraction, once: Round, rounds: int) -> dict[str, object]:
+def compared(name: str, work: Any, once: Round, rounds: int) -> dict[str, object]:
     """Medians of the rounds, here and by one worker, and what each takes to load."""
     here, crew = Here(work), Crew(work, 1)
     loads = {"worker": seconds(lambda: (crew.start(), crew.ready())), "here": seconds(here.ready)}
