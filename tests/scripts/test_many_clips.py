@@ -16,6 +16,7 @@ from small_config import write_config
 from submissions import rows
 
 from utils.data.crops import Settings, plan_jobs, split_jobs
+from utils.scoring.record import record_path, rows_in
 from utils.scoring.scorer import files_in
 from utils.scoring.submission import name_files
 
@@ -69,10 +70,9 @@ def test_memory_open_files_and_time_are_flat(tmp_path, weights, work, count=5000
         os.link(clip, videos / f"{number:05}.mp4")
     conf = write_config(tmp_path / "conf.py", weights, frame_stride=1)
     command = (videos, "--config", conf, "--output", out / "o.csv") if work is score else (videos, out)
-    record = out / ".o.scored.csv"
 
     def done() -> int:
-        return record.read_bytes().count(b"\n") if work is score else len(os.listdir(out))
+        return rows_in(record_path(out / "o.csv")) if work is score else len(os.listdir(out))
 
     began = time.monotonic()
     process = start(work, *command, "--workers", 0, log=tmp_path / "log.txt")
