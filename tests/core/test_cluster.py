@@ -207,7 +207,7 @@ def test_a_scheduler_that_is_lost_before_a_worker_is_there(work, scheduler):
 
 
 def test_a_scheduler_that_does_not_answer_and_dask_that_is_not_there(work, monkeypatch):
-    monkeypatch.setattr("utils.core.cluster.PATIENCE", 1)
+    monkeypatch.setattr("utils.core.cluster.PATIENCE", 0.3)
     with pytest.raises(UserError, match="tcp://127.0.0.1:9"):
         Cluster(work, "tcp://127.0.0.1:9").__enter__()
     monkeypatch.setitem(sys.modules, "distributed", None)

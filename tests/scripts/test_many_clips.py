@@ -3,6 +3,7 @@
 import builtins
 import io
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -124,6 +125,7 @@ def test_the_disk_is_asked_a_few_times_for_each_name(tmp_path, monkeypatch, coun
             patch.setattr(module, name, counted(getattr(module, name)))
         list_all(folder, count)
     assert count <= len(asked) <= 6 * count
+    shutil.rmtree(folder)  # which pytest would keep for the next runs
 
 
 def test_many_names_are_listed_in_linear_cost(tmp_path):
