@@ -57,6 +57,15 @@ def test_more_pixels_than_can_be_decoded_end_a_video(mp4, monkeypatch):
         list(FrameReader(mp4[0]))
 
 
+def test_frames_that_are_too_large_are_decoded_one_at_a_time(tmp_path, monkeypatch):
+    path = write_clip(tmp_path / "a.mp4")
+    with decoder.Decoder(path, threads=4) as one:
+        assert one.threaded
+    monkeypatch.setattr("utils.faces.decoder.ALONE", 64 * 48 - 1)
+    with decoder.Decoder(path, threads=4) as one:
+        assert not one.threaded and len(list(one.frames(lambda _: True))) == 12
+
+
 def png_with(*parts: tuple[bytes, bytes]) -> bytes:
     """A PNG with parts of these kinds behind its header."""
     file = io.BytesIO()
@@ -119,3 +128,17 @@ def test_pages_count_by_their_own_sizes(tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "MOST_ANIMATED", 15_000)
     reader = FrameReader(tmp_path / "a.tif")
     assert len(list(reader)) == 2 and "million" in reader.warning
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_rows_that_are_converted_apart_are_those_of_the_whole(tmp_path, monkeypatch, mode):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 4), np.uint8)
+    image = Image.fromarray(pixels[:, :, 0].astype(np.uint16) << 8 if mode == "I;16" else pixels)
+    image = image if mode == "I;16" else image.convert(mode)
+    image.save(tmp_path / "a.png")
+    whole = image.convert("L" if mode == "1" else "RGB")
+    if mode == "I;16":
+        whole = Image.fromarray(pixels[:, :, 0])
+    monkeypatch.setattr(pictures, "ROWS", 7)
+    [(_, frame)] = FrameReader(tmp_path / "a.png")
+    assert np.array_equal(frame, np.asarray(whole.convert("RGB"))[:, :, ::-1])

@@ -40,6 +40,7 @@ MOST_FAILURES = 50_000  # packets that don't decode
 RATE = 25  # frames a second, where a stream doesn't say
 SEEK_SECONDS = 2  # a stretch in which a key frame is likely
 MOST_THREADS = 4  # more decode one video hardly faster
+ALONE = 40_000_000  # pixels of a frame, more than 8K has, of which several at once are too much memory
 
 
 class Decoder:
@@ -78,11 +79,11 @@ class Decoder:
             with self._file.limited():
                 self._container = open_container(self._file)
             self.stream = best_stream(self._container)
-            self._prepare(threads, threaded)
+            threads = self._prepare(threads if threaded else 1)
         except BaseException:
             self._file.close()
             raise
-        self.threaded = threaded and threads > 1
+        self.threaded = threads > 1
         self.seeking, self.timed = seeking and timed and not hides_much(self.stream), timed
         self._shown = 0  # end of the frame shown last
         self.matrix: tuple[int, int, int, int] | None = None
@@ -334,7 +335,8 @@ class Decoder:
         if self.threaded:
             raise Restart(threaded=False)
 
-    def _prepare(self, threads: int, threaded: bool) -> None:
+    def _prepare(self, threads: int) -> int:
+        """Have the stream decoded by so many threads or fewer, which is returned, and no other read."""
         stream = self.stream
         context = stream.codec_context
         if context is None:
@@ -343,12 +345,14 @@ class Decoder:
         for other in self._container.streams:
             if other is not stream:
                 other.discard = Discard.all
-        context.thread_count = threads if threaded else 1
-        context.thread_type = "AUTO" if threaded and threads > 1 else "NONE"
+        if context.width * context.height > ALONE:
+            threads = 1
+        context.thread_count, context.thread_type = threads, "AUTO" if threads > 1 else "NONE"
         context.options = {"max_pixels": str(MOST_PIXELS)}
         if context.name == "mjpeg":  # which else shows half a picture, the rest being what lay in memory
             context.options["err_detect"] = "explode"
         self._pixel_shape, self._coded_shape = stream.sample_aspect_ratio, context.sample_aspect_ratio
+        return threads
 
 
 def _counted(lost: av.Packet | av.VideoFrame | None, known: set[object]) -> int:

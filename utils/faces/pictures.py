@@ -32,6 +32,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "AVIF")
 # In these several pictures are shown one after the other, or are pages. (A phone's JPEG may hold a second
 # picture too, of depth or of the same scene.)
 MULTIPLE = frozenset({"PNG", "WEBP", "GIF", "AVIF", "TIFF"})
+ROWS = 512  # of a picture that are converted at once
+ORIENTATION = 0x0112  # in EXIF: how it is to be turned, 1 = not at all
 PAUSE = 100  # milliseconds, of pictures and pages that don't say how long they are shown, as in a browser
 NOT_AN_IMAGE = "can't be decoded as an image: damaged, cut short or something else by content"
 # What Pillow's readers raise for damaged data, of which they promise no kind.
@@ -142,16 +144,26 @@ def _check_total(count: int, pixels: int) -> None:
         raise MediaError(f"{said}; at most {MOST_ANIMATED // 10**6} million can be handled")
 
 
+def _as_bgr(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8 BGR of any kind of picture; some rows at a time, so that it isn't held five times."""
+    image.load()
+    bgr = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, ROWS):
+        rows = image.crop((0, top, image.width, min(top + ROWS, image.height)))
+        if rows.mode.startswith("I;16"):
+            rows = Image.fromarray((np.asarray(rows) >> 8).astype(np.uint8))
+        bgr[top : top + ROWS] = np.asarray(rows.convert("RGB"))[:, :, ::-1]
+    return bgr
+
+
 def _picture(image: Image.Image, number: int) -> np.ndarray:
     """One picture of an animation or a page, turned as its EXIF says, (H, W, 3) uint8 BGR."""
     try:
         if number:
             image.seek(number)
         check_size(*image.size)  # pages differ
-        turned = ImageOps.exif_transpose(image)
-        if turned.mode.startswith("I;16"):
-            turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
-        return np.ascontiguousarray(np.asarray(turned.convert("RGB"))[:, :, ::-1])
+        is_turned = image.getexif().get(ORIENTATION, 1) != 1
+        return _as_bgr(ImageOps.exif_transpose(image) if is_turned else image)
     except MediaError:
         raise
     except DAMAGED as error:
