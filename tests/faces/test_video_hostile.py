@@ -5,8 +5,10 @@ import subprocess
 import sys
 import zlib
 
+import av
 import numpy as np
 import pytest
+from bombs import box, into
 from clips import picture, write_clip
 from PIL import Image, ImageFile
 
@@ -53,6 +55,23 @@ class TestHostile:
         if kind == "concat":  # the process is what takes time
             # Python's own opening is the only one that is left: FFmpeg's is refused by the list of protocols
             assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+    def test_a_mov_whose_frames_lie_in_another_file_opens_nothing(self, tmp_path, monkeypatch):
+        """FFmpeg would read them there, if it were allowed to: that is looked at, too."""
+        data = write_clip(tmp_path / "target.mov", codec="mpeg4").read_bytes()
+        path = b"/any/target.mov\0"
+        alias = bytes(130) + struct.pack(">HH", 1, 1) + bytes(16)
+        alias = box(b"alis", bytes(4) + alias + struct.pack(">HH", 2, len(path)) + path + b"\xff\xff\0\0")
+        place = b"moov", b"trak", b"mdia", b"minf", b"dinf"
+        named = into(data.replace(b"dref", b"free"), place, box(b"dref", struct.pack(">II", 0, 1) + alias))
+        frames = data.index(b"mdat") + 4, data.index(b"moov") - 4
+        named = named[: frames[0]] + bytes(frames[1] - frames[0]) + named[frames[1] :]
+        (tmp_path / "names.mov").write_bytes(named)
+        monkeypatch.chdir(tmp_path)
+        with av.open("names.mov", container_options={"enable_drefs": "1"}) as container:
+            assert len(list(container.decode(video=0))) == 12
+        with pytest.raises(MediaError):
+            read(tmp_path / "names.mov")
 
     @pytest.mark.parametrize("side", [8100, 20_000, 32_000])
     def test_an_image_is_refused_by_its_header(self, tmp_path, side, monkeypatch):

@@ -91,8 +91,7 @@ class Mp4Index:
                 self.tracks.append(_Track())
             if kind in CONTAINERS or self._is_hidden_header(kind, body):
                 self.count["pieces"] += kind == b"moof"
-                skip = 4 if kind == b"meta" and self._read(body, 4) == bytes(4) else 0
-                self._walk(body + skip, body_end, kind, depth + 1)
+                self._walk(body + self._prefix(kind, body), body_end, kind, depth + 1)
 
     def _boxes(self, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
         """(kind, start, end) of what each box holds, as FFmpeg finds them."""
@@ -110,6 +109,10 @@ class Mp4Index:
     def _is_hidden_header(self, kind: bytes, body: int) -> bool:
         """Free space that holds the header after all, as in a file that wasn't closed: FFmpeg reads it."""
         return kind in (b"free", b"hoov") and self._read(body + 4, 4) in (b"mvhd", b"cmov")
+
+    def _prefix(self, kind: bytes, body: int) -> int:
+        """Bytes before the boxes within: in texts about a file their first one is looked for."""
+        return max(self._read(body, 4096).find(b"hdlr") - 4, 0) if kind == b"meta" else 0
 
     def _read(self, start: int, size: int) -> bytes:
         self.file.seek(start)
