@@ -1,6 +1,8 @@
-"""Processes of tests: two that torch takes for torchrun's, one that Ctrl-C stops, one that holds a lock."""
+"""Processes of tests: two that torch takes for torchrun's, one that Ctrl-C stops, one that holds a lock, and
+one that can't write much: this."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -70,3 +72,14 @@ def another_run(output: Path) -> Iterator[subprocess.Popen]:
     finally:
         process.kill()
         process.communicate()
+
+
+@contextmanager
+def files_up_to(size):
+    """No larger file can be written in the context."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

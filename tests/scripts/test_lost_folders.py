@@ -1,11 +1,10 @@
 """An output folder that vanishes in mid-run, or takes no more: a line, exit status 1, nothing made up."""
 
-import resource
 import shutil
-from contextlib import contextmanager
 from itertools import count
 
 import pytest
+from processes import files_up_to
 from scripts import run_script
 from training_runs import keys, script
 
@@ -81,17 +80,6 @@ def test_training_whose_folder_vanishes(data, tmp_path, capsys, tiny, vanish, ow
 def train(data, out):
     arguments = [f"{key}={value!r}" for key, value in keys(data, out).items()]
     return run_script(script, XceptionConfig, "xception-conf.py", *arguments)
-
-
-@contextmanager
-def files_up_to(size):
-    """No larger file can be written in the context."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("size", [100, 12000])

@@ -1,14 +1,17 @@
 """The folder of a training run: its log survives a kill and is never told twice."""
 
 import json
+import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from processes import files_up_to
 from training_runs import config
 
+from utils.core.console import run
 from utils.core.errors import WeightsError
 from utils.core.files import append_line
 from utils.training import run as runs
@@ -88,6 +91,23 @@ def test_a_full_disk_is_named_with_the_file():
     with pytest.raises(OSError) as caught:
         append_line("/dev/full", "x")
     assert caught.value.filename == "/dev/full"
+
+
+def test_a_disk_that_is_full_for_tensorboard_alone_is_no_traceback(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)  # not that of the tests
+    folder = RunFolder(tmp_path, {"tensorboard": True})
+    for name in ("append_line", "write_whole"):
+        monkeypatch.setattr(runs, name, lambda *_: None)
+    (tmp_path / "log.jsonl").touch()
+
+    def log_all() -> None:
+        for epoch in range(1, 20):
+            folder.log({"epoch": epoch} | {f"value{number}": 1.0 for number in range(5)})
+
+    with files_up_to(200):
+        assert run(log_all) == 1
+    said = capsys.readouterr().err
+    assert "tensorboard" in said and said.count("\n") == 1, said
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -106,6 +107,7 @@ class RunFolder:
         if config["tensorboard"]:
             from torch.utils.tensorboard import SummaryWriter  # slow to import
 
+            _silence_disk_errors_of_threads()
             self.board = SummaryWriter(str(self.path / "tensorboard"), purge_step=epoch + 1)
 
     def due(self) -> bool:
@@ -141,9 +143,16 @@ class RunFolder:
         append_line(self.path / "log.jsonl", json.dumps(without_nan(row)))
         write_whole(self.path / "curves.png", draw_curves([json.loads(line) for line in self._whole_rows()]))
         if self.board is not None:
+            self._plot(row)
+
+    def _plot(self, row: dict[str, Any]) -> None:
+        try:
             for key, value in row.items():
                 self.board.add_scalar(key, value, row["epoch"])
             self.board.flush()
+        except OSError as error:
+            error.filename = os.fspath(self.path / "tensorboard")
+            raise
 
     def _rewind_log(self, epoch: int) -> None:
         """Drop the rows of epochs that are about to be trained again, and one that a killed run left torn."""
@@ -158,6 +167,17 @@ class RunFolder:
         """The lines of the log that are rows of epochs up to this one."""
         text = (self.path / "log.jsonl").read_text(encoding="utf-8", errors="replace")  # of a damaged disk
         return [line for line in text.splitlines() if _epoch_of(line) <= epoch]
+
+
+def _silence_disk_errors_of_threads() -> None:
+    """TensorBoard's thread, which a disk stops, says nothing itself: who gives it something next is told."""
+    before = threading.excepthook
+
+    def tell(failed: threading.ExceptHookArgs) -> None:
+        if not isinstance(failed.exc_value, OSError):
+            before(failed)
+
+    threading.excepthook = tell
 
 
 def _epoch_of(line: str) -> float:
