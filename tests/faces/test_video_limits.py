@@ -61,7 +61,7 @@ def test_frames_that_are_too_large_are_decoded_one_at_a_time(tmp_path, monkeypat
     path = write_clip(tmp_path / "a.mp4")
     with decoder.Decoder(path, threads=4) as one:
         assert one.threaded
-    monkeypatch.setattr("utils.faces.decoder.ALONE", 64 * 48 - 1)
+    monkeypatch.setattr("utils.faces.container.ALONE", 64 * 48 - 1)
     with decoder.Decoder(path, threads=4) as one:
         assert not one.threaded and len(list(one.frames(lambda _: True))) == 12
 

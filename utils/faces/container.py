@@ -12,12 +12,12 @@ from typing import BinaryIO
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from utils.core.errors import MediaError
 from utils.core.shortage import is_short
-from utils.faces.media import MOST_PIXELS, UNREADABLE
+from utils.faces.media import MOST_PIXELS, UNREADABLE, check_size
 
 logging.getLogger("libav").setLevel(logging.CRITICAL + 1)  # what other threads decode meanwhile isn't told
 
@@ -28,6 +28,7 @@ FORMATS = (
 
 
 INDEXED = ("mov", "matroska", "avi")  # name their key frames in one place
+ALONE = 40_000_000  # pixels of a frame, more than 8K has, of which several at once are too much memory
 SAMPLED, MOST_HIDDEN = 1000, 20  # one of so many entries of an index is looked at; so many may be hidden
 
 
@@ -75,6 +76,27 @@ def open_container(file: BinaryIO) -> InputContainer:
         raise MediaError(reason) from None
     except OSError as error:
         raise MediaError(f"{UNREADABLE} ({error.strerror})") from None
+
+
+def prepare(container: InputContainer, stream: VideoStream, threads: int) -> int:
+    """Have the stream decoded by so many threads or fewer, which is returned, and no other read.
+
+    Raises MediaError where there is no decoder, or a frame is too large.
+    """
+    context = stream.codec_context
+    if context is None:
+        raise MediaError(f"no decoder here for its codec, {codec_name(container, stream)}")
+    check_size(context.width, context.height)
+    for other in container.streams:
+        if other is not stream:
+            other.discard = Discard.all
+    if context.width * context.height > ALONE:
+        threads = 1
+    context.thread_count, context.thread_type = threads, "AUTO" if threads > 1 else "NONE"
+    context.options = {"max_pixels": str(MOST_PIXELS)}
+    if context.name == "mjpeg":  # which else shows half a picture, the rest being what lay in memory
+        context.options["err_detect"] = "explode"
+    return threads
 
 
 def hides_much(stream: VideoStream) -> bool:

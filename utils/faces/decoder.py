@@ -9,22 +9,21 @@ from fractions import Fraction
 from math import ceil
 
 import av
-from av.stream import Discard
 
 from utils.core.errors import MediaError
 from utils.core.shortage import is_short
 from utils.faces.container import (
     INDEXED,
     best_stream,
-    codec_name,
     hides_much,
     open_container,
+    prepare,
     stated_duration,
 )
 from utils.faces.convert import display_matrix
 from utils.faces.guard import GuardedFile
 from utils.faces.indexes import check_index
-from utils.faces.media import MOST_PIXELS, UNREADABLE, VIDEO_SUFFIXES, check_size, open_media
+from utils.faces.media import UNREADABLE, VIDEO_SUFFIXES, open_media
 from utils.faces.mp4 import MOST_FRAMES
 from utils.faces.numbering import Restart, with_numbers
 from utils.faces.truncation import is_unfinished
@@ -40,7 +39,6 @@ MOST_FAILURES = 50_000  # packets that don't decode
 RATE = 25  # frames a second, where a stream doesn't say
 SEEK_SECONDS = 2  # a stretch in which a key frame is likely
 MOST_THREADS = 4  # more decode one video hardly faster
-ALONE = 40_000_000  # pixels of a frame, more than 8K has, of which several at once are too much memory
 
 
 class Decoder:
@@ -79,7 +77,9 @@ class Decoder:
             with self._file.limited():
                 self._container = open_container(self._file)
             self.stream = best_stream(self._container)
-            threads = self._prepare(threads if threaded else 1)
+            threads = prepare(self._container, self.stream, threads if threaded else 1)
+            self._pixel_shape = self.stream.sample_aspect_ratio
+            self._coded_shape = self.stream.codec_context.sample_aspect_ratio
         except BaseException:
             self._file.close()
             raise
@@ -334,25 +334,6 @@ class Decoder:
         """With frames decoded side by side it isn't certain which of them an error concerns."""
         if self.threaded:
             raise Restart(threaded=False)
-
-    def _prepare(self, threads: int) -> int:
-        """Have the stream decoded by so many threads or fewer, which is returned, and no other read."""
-        stream = self.stream
-        context = stream.codec_context
-        if context is None:
-            raise MediaError(f"no decoder here for its codec, {codec_name(self._container, stream)}")
-        check_size(context.width, context.height)
-        for other in self._container.streams:
-            if other is not stream:
-                other.discard = Discard.all
-        if context.width * context.height > ALONE:
-            threads = 1
-        context.thread_count, context.thread_type = threads, "AUTO" if threads > 1 else "NONE"
-        context.options = {"max_pixels": str(MOST_PIXELS)}
-        if context.name == "mjpeg":  # which else shows half a picture, the rest being what lay in memory
-            context.options["err_detect"] = "explode"
-        self._pixel_shape, self._coded_shape = stream.sample_aspect_ratio, context.sample_aspect_ratio
-        return threads
 
 
 def _counted(lost: av.Packet | av.VideoFrame | None, known: set[object]) -> int:
