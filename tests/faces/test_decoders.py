@@ -8,7 +8,8 @@ import torch
 from utils.core import device as devices
 from utils.data.crops import Job, Settings
 from utils.data.extraction import Extractor
-from utils.faces.decoder import MOST_THREADS, Decoder
+from utils.faces import decoder
+from utils.faces.decoder import MOST_THREADS
 from utils.faces.stream import limits_for
 from utils.scoring.config import SubmissionConfig
 from utils.scoring.scorer import score_media
@@ -53,11 +54,7 @@ def scored(clips, _):
 @pytest.mark.parametrize("work, done", [(extracted, 4), (scored, 2)])
 def test_decoders_get_their_share(cores, clip, tmp_path, monkeypatch, work, done):
     cores(6)
-    given, prepare = [], Decoder._prepare
-    monkeypatch.setattr(
-        Decoder, "_prepare", lambda self, threads, is_threaded: given.append(threads) or prepare(
-            self, threads, is_threaded
-        ),
-    )  # fmt: skip
+    given, prepare = [], decoder.prepare
+    monkeypatch.setattr(decoder, "prepare", lambda *said: given.append(said[-1]) or prepare(*said))
     assert work([clip, clip], tmp_path) == done
     assert given == [3, 3]
