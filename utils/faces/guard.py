@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 from utils.core.errors import MediaError
 
-MOST_SECONDS = 5  # of computing, to open a file or to find a place in it; commonly thousandths
+MOST_SECONDS = 5  # of computing, to open a small file or to find a place in it; commonly thousandths
+SLOWEST = 100_000_000  # bytes a second, that are allowed besides: without an index a search reads all before
 MOST_READ = 2  # times its size; one that is read again and again is a trap
 SMALL = 16 << 20  # bytes; so much may be read of any file
 
@@ -41,7 +42,7 @@ class GuardedFile:
 
     def read(self, size: int) -> bytes:
         if self._until is not None and time.thread_time() > self._until:
-            self._refused = f"opening it, or a search in it, takes more than {MOST_SECONDS} s of computing"
+            self._refused = f"opening it, or a search in it, takes too long: more than {MOST_SECONDS} s"
         elif self._until is not None and self._left < 0:
             self._refused = "opening it reads the same parts again and again"
         if self._refused is not None:  # PyAV prints what is raised here
@@ -53,8 +54,9 @@ class GuardedFile:
     @contextmanager
     def limited(self) -> Iterator[None]:
         """While this lasts, there is an end to reading. Raises MediaError if it was met."""
-        self._until = time.thread_time() + MOST_SECONDS
-        self._left = MOST_READ * os.fstat(self.fileno()).st_size + SMALL
+        size = os.fstat(self.fileno()).st_size
+        self._until = time.thread_time() + MOST_SECONDS + size / SLOWEST
+        self._left = MOST_READ * size + SMALL
         try:
             yield
         except MediaError:
