@@ -37,7 +37,7 @@ class Limits:
 
     decoders: int = 1
     frames: int = DETECT_BATCH
-    pixels: int = 8 * 1080 * 1920
+    pixels: int = 4 * 1080 * 1920
     clips: int = 16
     across: bool = False
     threads: int | None = None
