@@ -134,9 +134,14 @@ def others(folder: Path) -> dict[str, bytes]:
     about = b"".join(b"\0\6%06d\1\1" % number for number in range(150_000))
     about = b"\2\0\x0aonMetaData\x08" + struct.pack(">I", 150_000) + about + b"\0\0\x09"
     tag = b"\x12" + len(about).to_bytes(3, "big") + bytes(7) + about + struct.pack(">I", 11 + len(about))
+    ogg = write_clip(folder / "plain.ogv", codec="libvpx").read_bytes()
+    at = ogg.index(b"OggS", 4)  # the page of texts; their sum isn't right any more, which comes later
+    texts = b"".join(ogg[at : at + 26] + b"\xff" * 256 + bytes(255 * 255) for _ in range(5))
     stream = write_clip(folder / "plain.ts", codec="mpeg2video").read_bytes()
     return {
         "texts.flv": data[:13] + tag + data[13:],
         "texts.ts": b"ID3\3\0\0\0\x10\0\0" + bytes(16 << 14) + stream,
         "good.ts": stream,
+        "texts.ogv": ogg[:at] + texts + ogg[at:],
+        "good.ogv": ogg,
     }

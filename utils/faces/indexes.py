@@ -6,6 +6,7 @@ A few bytes of a file can ask for any number of entries, and FFmpeg compares som
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import BinaryIO
@@ -25,6 +26,7 @@ LARGEST = {
 SEEK, SEEK_POSITION, CUE_POINT, CUE_TIME = b"\x4d\xbb", b"\x53\xac", b"\xbb", b"\xb3"
 FEW_CUES = 512 << 10  # bytes; in whatever order, they are soon sorted
 MOST_PARTS = 1000  # before the first picture
+LARGEST_OGG = 256 << 10  # bytes of a stream's texts, which are its second packet
 LARGEST_ID3 = 64 << 10  # bytes of texts before a video, where no camera writes any
 
 
@@ -35,6 +37,9 @@ def check_index(file: BinaryIO) -> None:
         start = file.read(10)
         if start[:4] == EBML:
             _check_matroska(file)
+        elif start[:4] == b"OggS":
+            file.seek(0)
+            _check_ogg(file)
         elif start[:3] == b"ID3":
             size = sum((byte & 127) << 7 * (3 - place) for place, byte in enumerate(start[6:]))
             _check_size("texts", size, LARGEST_ID3)
@@ -68,6 +73,22 @@ def _check_matroska(file: BinaryIO) -> None:
                 todo += [(segment + place, 1) for place in _numbers(file.read(size), SEEK, SEEK_POSITION)]
             if kind == CUES and size > FEW_CUES:
                 _check_order(_numbers(file.read(size), CUE_POINT, CUE_TIME))
+
+
+def _check_ogg(file: BinaryIO) -> None:
+    """The texts of each stream; a packet ends with the first length below 255 in the tables of its pages."""
+    ended: Counter[bytes] = Counter()
+    sizes: Counter[bytes] = Counter()
+    for _ in range(MOST_PARTS):
+        header = file.read(27)
+        if len(header) < 27 or header[:4] != b"OggS":
+            break
+        stream, lengths = header[14:18], file.read(header[26])
+        for length in lengths:
+            sizes[stream] += length if ended[stream] == 1 else 0
+            ended[stream] += length < 255
+        _check_size("texts", sizes[stream], LARGEST_OGG)
+        file.seek(sum(lengths), 1)
 
 
 def _elements(file: BinaryIO, at: int) -> Iterator[tuple[bytes, int]]:
