@@ -4,6 +4,7 @@
     python benchmarks/bench.py --only a,c            # extraction and training
     python benchmarks/bench.py --quick --output quick      # a smoke test; its figures mean nothing
     python benchmarks/bench.py --output external/results/bench      # then make tables: docs/benchmarks.md
+    python benchmarks/bench.py --before ../before/bench.json        # what it was at an earlier commit
 
 Parts: a extraction in frames a second; b seconds for a ten-second 1080p clip; c training; d peak memory;
 e landmarks, probabilities and AUC against the reference. Times are medians of interleaved rounds, the
@@ -43,6 +44,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--only", metavar="PARTS", type=parts, default=PARTS, help="parts to run, such as a,c (default all)")
     add("--quick", action="store_true", help="tiny sizes, to see that it runs")
     add("--output", metavar="NAME", type=Path, default=Path("bench"), help="NAME.md, .json (default bench)")
+    add("--before", metavar="JSON", type=Path, help="bench.json of another commit: its ratios beside these")
     return parser.parse_args(argv)
 
 
@@ -69,13 +71,14 @@ def tasks(quick: bool) -> dict[str, Callable[[], list]]:
 
 
 def run(args: argparse.Namespace, command: list[str]) -> int:
-    from benchmarks.report import tables
+    from benchmarks.report import ratios_of, tables
     from benchmarks.timing import Row, machine, seconds
     from utils.core.files import check_report, give_report
     from utils.evaluation.clips import shared_folder
     from utils.evaluation.report_tables import joined
 
     check_report(args.output)
+    before = None if args.before is None else ratios_of(args.before)
     facts = {**machine(), "quick": args.quick, "shared_data": shared_folder() is not None, "seconds": {}}
     rows: list[Row] = []
     for part, measure in tasks(args.quick).items():
@@ -83,7 +86,8 @@ def run(args: argparse.Namespace, command: list[str]) -> int:
             took = seconds(lambda measure=measure: rows.extend(measure()))
             facts["seconds"][part] = round(took, 1)
     rows.append(Row("machine", more=facts))
-    return give_report(args.output, command, joined(tables(rows)), {"rows": [row.plain() for row in rows]})
+    made = joined(tables(rows, before))
+    return give_report(args.output, command, made, {"rows": [row.plain() for row in rows], "before": before})
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from benchmarks.timing import Row
+from utils.core.errors import DataError
 from utils.evaluation.report_tables import Table
 
 BUSY = 0.5  # load at the start from which ratios may be off
 
 
-def tables(rows: Sequence[Row]) -> list[Table]:
-    """What there is of each; the first headings name the tables."""
-    made = [times(rows), memory(rows), agreement(rows), machine(rows)]
+def ratios_of(path: Path) -> dict[str, float]:
+    """How many times as fast each row of a `bench.json` was. Raises DataError."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        return {row["name"]: float(row["ratio"]) for row in rows if row["ratio"] is not None}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DataError(f"{path}: not what `make bench` leaves ({error!r})") from None
+
+
+def tables(rows: Sequence[Row], before: Mapping[str, float] | None = None) -> list[Table]:
+    """What there is of each; the first headings name the tables. before: ratios of an earlier commit."""
+    made = [times(rows, before), memory(rows), agreement(rows), machine(rows)]
     return [table for table in made if table.rows]
 
 
-def times(rows: Sequence[Row]) -> Table:
-    """Seconds of both, and how many times as fast ours is."""
+def times(rows: Sequence[Row], before: Mapping[str, float] | None = None) -> Table:
+    """Seconds of both, and how many times as fast ours is, and was."""
     lines = [
-        (row.name, row.more["unit"], f"{row.reference_s:.3g}", f"{row.ours_s:.3g}", f"{row.ratio:.1f}x")
+        [row.name, row.more["unit"], f"{row.reference_s:.3g}", f"{row.ours_s:.3g}", f"{row.ratio:.1f}x"]
         for row in rows if row.ratio is not None
     ]  # fmt: skip
-    return Table(("seconds", "a ...", "reference", "ours", "ratio"), lines)
+    headings = ["seconds", "a ...", "reference", "ours", "ratio"]
+    if before is not None:
+        headings.append("ratio before")
+        for line in lines:
+            line.append(f"{before[line[0]]:.1f}x" if line[0] in before else "-")
+    return Table(headings, lines)
 
 
 def memory(rows: Sequence[Row]) -> Table:

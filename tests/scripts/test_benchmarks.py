@@ -18,6 +18,7 @@ from benchmarks.inputs import EXACT, FAST, StandIn, build_ours, bundled, randomi
 from benchmarks.load import repeat
 from models import WSDAN, RetinaFace, xception
 from models.retinaface import anchors
+from utils.core.errors import DataError
 from utils.faces.align import align_face
 from utils.faces.video import FrameReader
 from utils.scoring.scorer import score
@@ -253,9 +254,26 @@ def test_the_table_has_a_line_a_row():
             timing.Row("agreement clips fast", more=moved),
             timing.Row("machine", more=facts)]  # fmt: skip
     times, agreement, machine = report.tables(rows)
-    assert times.rows == [("training xception fp32", "image", "1", "0.5", "2.0x")]
+    assert times.rows == [["training xception fp32", "image", "1", "0.5", "2.0x"]]
     assert agreement.rows[0][0] == "clips fast" and agreement.rows[0][-1] == "-"
     assert dict(machine.rows)["load at the start"] == "3.0: busy, ratios may be off"
+
+
+def test_the_ratios_of_an_earlier_commit_stand_beside_these(tmp_path):
+    rows = [timing.Row("training xception fp32", 1.0, 0.5, {"unit": "image"}),
+            timing.Row("10-s clip new", 1.0, 0.5, {"unit": "clip"})]  # fmt: skip
+    old = tmp_path / "bench.json"
+    known = [timing.Row("training xception fp32", 1.0, 0.8).plain(), timing.Row("machine").plain()]
+    old.write_text(json.dumps({"rows": known}))
+    table = report.times(rows, report.ratios_of(old))
+    assert table.headings[-1] == "ratio before" and [row[-1] for row in table.rows] == ["1.2x", "-"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"rows": [{"name": "a"}]}', '{"rows": 3}', "\xff"])
+def test_ratios_that_are_none_are_refused_by_name(text, tmp_path):
+    (tmp_path / "old.json").write_text(text, encoding="latin-1")
+    with pytest.raises(DataError, match="old.json"):
+        report.ratios_of(tmp_path / "old.json")
 
 
 def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path, capsys, monkeypatch):
