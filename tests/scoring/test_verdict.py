@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from models import xception
-from utils.core.config import ROOT, load_config
 from utils.core.errors import WeightsError
 from utils.scoring import verdict
 from utils.scoring.aggregate import Evidence, Result
@@ -77,13 +76,10 @@ def test_limits_hold_for_the_measured_ensemble_alone(tmp_path, capsys):
         assert "another ensemble" in capsys.readouterr().err
 
 
-def test_limits_of_before_are_those_of_the_shipped_ensemble(tmp_path):
+def test_limits_that_state_no_ensemble_hold_for_none(tmp_path):
     path = tmp_path / "own.safetensors"
     save_weights(xception(num_classes=2), path, {verdict.VERDICT_KEY: LIMITS.to_metadata()})
     assert limits_for(SubmissionConfig(ensemble=[("xception", str(path), 1.0)])) is None
-    bundled = load_config(ROOT / "submission-conf" / "bundled.py", SubmissionConfig)
-    assert limits_for(bundled) is not None
-    assert limits_for(replace(bundled, ensemble=[(*bundled.ensemble[0][:2], 1.0)])) is None
 
 
 @pytest.mark.parametrize("change", [{"fake_at": "x"}, {"real_at": 0.9, "fake_at": 0.6}, {"reals": {}},

@@ -29,13 +29,6 @@ LEAST_EYES = 25.0  # pixels between the eyes, in the frame; below, an enlarged f
 FEW_FACES = 5  # of a video: below, one blurred frame decides
 WIDE = 0.3  # standard deviation of a video's faces: some say real, others fake
 ALARMS, MISSES = 0.03, 0.05  # shares of the reals above fake_at, and of the fakes below real_at
-# What the shipped files' limits are of; they were stated before limits said so themselves.
-SHIPPED = {
-    "networks": [["c1caade8e5809e50", 0.7], ["d418b9c29268b727", 0.3]],
-    "combine": "logits",
-    "flip": False,
-    "crop": False,
-}
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ class Measured:
 class Limits:
     """At most real_at: likely real; at least fake_at: likely fake. reals, fakes: what they were set by.
 
-    of: the ensemble that they hold for, as of `ensemble_of`; None: not stated.
+    of: the ensemble that they hold for, as of `ensemble_of`; None: not stated, so that they hold for none.
     """
 
     real_at: float
@@ -144,7 +137,7 @@ def limits_for(config: SubmissionConfig) -> Limits | None:
     limits = None if len(stated) > 1 else Limits.from_metadata(stated.pop())
     shares = [(path, share) for _, path, share in config.ensemble]
     stated_as = ensemble_of(shares, config.combine, config.flip, config.attention_crop)
-    if limits is None or (limits.of or SHIPPED) != stated_as:
+    if limits is None or limits.of != stated_as:
         reason = "the limits that the weights state were measured for another ensemble (files, shares, mean)"
         print(f"no verdict in words: {reason}; `evaluate.py dev --limits` measures this one", file=sys.stderr)
         return None
